@@ -1,0 +1,73 @@
+"""What every test run has in common: which tests are collected, where recorded data lies, how hard hypothesis tries.
+
+`./dev test` collects what needs only pip. `tests/recorded` also needs the shared folder of recordings, and `tests/ci` what
+`.ci/run` installs. Where those are missing their tests are not collected, and the summary says so; nothing is skipped.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import configuration, settings
+
+TESTS: Final = Path(__file__).resolve().parent
+CHECKOUT: Final = TESTS.parent
+
+TIER: Final = os.environ.get("CLAIRE_TIER", "test")
+if TIER not in {"test", "ci", "evidence"}:
+    raise pytest.UsageError(f"CLAIRE_TIER={TIER}: there is no such tier. Use test, ci or evidence.")
+
+
+def find_shared() -> Path | None:
+    """Return the folder of recordings: `CLAIRE_SHARED`, else `shared` beside the checkout; None if there is none."""
+    named = os.environ.get("CLAIRE_SHARED")
+    folder = Path(named) if named else CHECKOUT.parent / "shared"
+    if (folder / "data").is_dir():
+        return folder.resolve()
+    if os.environ.get("CLAIRE_REQUIRE_SHARED") == "1":
+        raise pytest.UsageError(
+            f"CLAIRE_REQUIRE_SHARED=1, but {folder} holds no folder data/."
+            " Give the recordings with CLAIRE_SHARED=/path/to/shared."
+        )
+    return None
+
+
+SHARED: Final = find_shared()
+
+collect_ignore: list[str] = []
+if SHARED is None:
+    collect_ignore.append("recorded")
+if TIER == "test":
+    collect_ignore.append("ci")
+
+configuration.set_hypothesis_home_dir(CHECKOUT / ".cache" / "hypothesis")
+# The same examples in every run: a red test means that the code changed. Evidence runs look further, and elsewhere each time.
+settings.register_profile("claire", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("evidence", deadline=None, derandomize=False, max_examples=2000, print_blob=True)
+settings.load_profile("evidence" if TIER == "evidence" else "claire")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the checkout."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of recordings, read only; only tests under `tests/recorded` and `tests/ci` may ask for it."""
+    if SHARED is None:
+        raise pytest.UsageError(
+            "A test outside tests/recorded asks for recorded data. Move it there, so that it is collected only where data is."
+        )
+    return SHARED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say last what was not collected, and how to change that."""
+    if SHARED is None and (TESTS / "recorded").is_dir():
+        terminalreporter.write_line(
+            "Not collected: tests/recorded, for there are no recordings here. Give them with CLAIRE_SHARED=/path/to/shared"
+        )
