@@ -1,0 +1,1 @@
+"""Puts the stages in a line and drives them: the pipeline, its ports, recorded and paced runs, replay."""

@@ -1,0 +1,174 @@
+"""Instruments: what can be traded, in which steps, and how much of it is worth how much."""
+
+from decimal import Decimal
+from typing import Self
+
+from msgspec import Struct
+
+from claire.model.errors import DataError
+from claire.model.money import DECIMALS, ONE, decimal_text, divide_half_even, plain_text, units_of
+
+QUOTES = (
+    "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD1", "USDE", "DAI", "USD", "EUR", "GBP", "TRY", "BRL", "BTC", "ETH", "BNB",
+)  # fmt: skip
+"""Quote assets by which a bare symbol is split, longest names of a family first."""
+
+
+class Instrument(Struct, frozen=True):
+    """One spot pair and its trading rules (one version of them).
+
+    Prices are whole `tick`s, quantities whole `lot`s; both steps are positive and their decimals add up to
+    at most 18, so that price × quantity is exact in units (see `money`).
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    tick: Decimal
+    lot: Decimal
+    min_notional: Decimal = Decimal(0)
+    base_decimals: int = 8
+    quote_decimals: int = 8
+    venue: str = ""
+    kind: str = "spot"
+    source: str = "configuration"
+    """Where the rules come from: ``configuration``, ``sidecar``, ``venue``, ``built-in`` or ``inferred``."""
+
+    unit_value: int = 0
+    """Quote units that one lot is worth at a price of one tick; set by `checked`."""
+    lot_units: int = 0
+    """Base units in one lot; set by `checked`."""
+    min_notional_units: int = 0
+
+    @classmethod
+    def checked(  # noqa: PLR0913 - an instrument has that many rules
+        cls,
+        symbol: str,
+        tick: Decimal,
+        lot: Decimal,
+        *,
+        base: str = "",
+        quote: str = "",
+        min_notional: Decimal = Decimal(0),
+        base_decimals: int = 8,
+        quote_decimals: int = 8,
+        venue: str = "",
+        kind: str = "spot",
+        source: str = "configuration",
+    ) -> Self:
+        """Build an instrument from its rules.
+
+        Raises:
+            DataError: a step is not a positive finite number, the minimum notional is negative, the steps are
+                too fine for exact arithmetic, or the symbol cannot be split into base and quote.
+        """
+        for name, value in (("tick", tick), ("lot", lot)):
+            if not value.is_finite() or value <= 0:
+                raise DataError(f"{symbol}: {name} {value} is not a positive number; set instruments.{symbol}.{name}")
+        if not min_notional.is_finite() or min_notional < 0:
+            raise DataError(
+                f"{symbol}: min_notional {min_notional} is not zero or more; set instruments.{symbol}.min_notional"
+            )
+        tick, lot = Decimal(plain_text(tick)), Decimal(plain_text(lot))
+        if decimals_of(tick) + decimals_of(lot) > DECIMALS:
+            raise DataError(
+                f"{symbol}: tick {tick} and lot {lot} have more than {DECIMALS} decimals together, too fine for exact money;"
+                f" set instruments.{symbol}.tick and .lot"
+            )
+        if not base or not quote:
+            base, quote = split_symbol(symbol)
+        return cls(
+            symbol=symbol,
+            base=base,
+            quote=quote,
+            tick=tick,
+            lot=lot,
+            min_notional=min_notional,
+            base_decimals=max(base_decimals, decimals_of(lot)),
+            quote_decimals=max(quote_decimals, decimals_of(tick) + decimals_of(lot)),
+            venue=venue,
+            kind=kind,
+            source=source,
+            unit_value=units_of(tick) * units_of(lot) // ONE,
+            lot_units=units_of(lot),
+            min_notional_units=units_of(min_notional),
+        )
+
+    def notional(self, price_ticks: int, quantity_lots: int) -> int:
+        """Return price × quantity in quote units, exactly."""
+        return price_ticks * quantity_lots * self.unit_value
+
+    def value_of(self, base_units: int, price_ticks: int) -> int:
+        """Return what `base_units` are worth at a price, in quote units, rounded half-even at the quote scale.
+
+        Exact (nothing is rounded) when `base_units` are whole lots.
+        """
+        whole_lots, rest = divmod(base_units, self.lot_units)
+        exact = price_ticks * whole_lots * self.unit_value
+        if not rest:
+            return exact
+        step = 10 ** (DECIMALS - self.quote_decimals)
+        return exact + divide_half_even(price_ticks * self.unit_value * rest, self.lot_units * step) * step
+
+    def price(self, ticks: int) -> Decimal:
+        """Return a price in quote per base."""
+        return Decimal(self.price_text(ticks))
+
+    def quantity(self, lots: int) -> Decimal:
+        """Return a quantity in base."""
+        return Decimal(self.quantity_text(lots))
+
+    def price_text(self, ticks: int) -> str:
+        """Return a price as canonical decimal text."""
+        return decimal_text(units_of(self.tick) * ticks)
+
+    def quantity_text(self, lots: int) -> str:
+        """Return a quantity as canonical decimal text."""
+        return decimal_text(self.lot_units * lots)
+
+    def ticks(self, price: Decimal) -> int:
+        """Return a price as whole ticks.
+
+        Raises:
+            DataError: the price is not a whole number of ticks.
+        """
+        return _steps(self.symbol, "price", price, self.tick)
+
+    def lots(self, quantity: Decimal) -> int:
+        """Return a quantity as whole lots.
+
+        Raises:
+            DataError: the quantity is not a whole number of lots.
+        """
+        return _steps(self.symbol, "quantity", quantity, self.lot)
+
+
+def decimals_of(value: Decimal) -> int:
+    """Return how many decimals a finite number needs (0 for a whole number)."""
+    text = plain_text(value)
+    return len(text.partition(".")[2])
+
+
+def split_symbol(symbol: str) -> tuple[str, str]:
+    """Split a bare symbol such as ``BTCUSDT`` into base and quote.
+
+    Raises:
+        DataError: no known quote asset ends the symbol.
+    """
+    for separator in ("/", "-", "_"):
+        base, found, quote = symbol.partition(separator)
+        if found and base and quote:
+            return base, quote
+    for quote in QUOTES:
+        if symbol.endswith(quote) and len(symbol) > len(quote):
+            return symbol[: -len(quote)], quote
+    raise DataError(
+        f"{symbol}: cannot tell base from quote asset; set instruments.{symbol}.base and instruments.{symbol}.quote"
+    )
+
+
+def _steps(symbol: str, what: str, value: Decimal, step: Decimal) -> int:
+    count, rest = divmod(units_of(value), units_of(step))
+    if rest:
+        raise DataError(f"{symbol}: {what} {plain_text(value)} is not a multiple of {plain_text(step)}")
+    return count
