@@ -1,0 +1,238 @@
+"""Books: cash, positions, dust, fees and profit of one account, as double-entry postings per asset.
+
+Every change of the books is a transaction whose postings sum to zero for each asset, and at any moment
+
+    equity(t) - equity(0) = realised + unrealised - fees + transfers
+
+holds exactly, in units (see `money`). Amounts are integers of 10⁻¹⁸ of an asset.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from msgspec import Struct, field
+
+from claire.model.decisions import Fill
+from claire.model.instrument import Instrument
+from claire.model.market import Mark, Side
+from claire.model.money import DECIMALS, divide_half_even, units_of
+
+
+class Posting(Struct, frozen=True):
+    """One line of a transaction: `units` of `asset` enter (positive) or leave `account`."""
+
+    transaction_no: int
+    account: str
+    """``cash``, ``market``, ``fees``, ``capital``, ``position/STRATEGY/SYMBOL`` or ``dust/SYMBOL``."""
+    asset: str
+    units: int
+    ts_event_ns: int
+    cause: str
+    """What happened: ``transfer``, ``order 7 fill PAPER-T-9``, ``dust``."""
+
+
+class Position(Struct):
+    """What one strategy owns of one symbol, since it was last flat.
+
+    Cost is a total without fees; a partial exit takes `cost · q / quantity`, rounded half-even at the quote scale.
+    """
+
+    base_units: int = 0
+    cost_units: int = 0
+    entry_ns: int = 0
+    """Time of the first entry fill; 0 when flat."""
+    bought_lots: int = 0
+    bought_value: int = 0
+    """Σ price ticks × lots of the entries; with `bought_lots` the exact average entry price."""
+    sold_lots: int = 0
+    sold_value: int = 0
+    realised_units: int = 0
+    fee_units: int = 0
+    """Fees since the entry, valued in the quote asset."""
+
+    def apply(self, fill: Fill, instrument: Instrument) -> int:
+        """Take in one fill; return the profit that it realises, in quote units and without fees.
+
+        Raises:
+            ValueError: the fill sells more than is owned.
+        """
+        notional = instrument.notional(fill.price_ticks, fill.quantity_lots)
+        base = fill.quantity_lots * instrument.lot_units
+        fee_value = units_of(fill.fee_value)
+        fee_base = units_of(fill.fee) if fill.fee_asset == instrument.base else 0
+        fee_cost = fee_value if fee_base else 0
+        self.fee_units += fee_value
+        if fill.side is Side.BUY:
+            if not self.entry_ns:
+                self.entry_ns = fill.ts_event_ns
+            self.base_units += base - fee_base
+            self.cost_units += notional - fee_cost
+            self.bought_lots += fill.quantity_lots
+            self.bought_value += fill.price_ticks * fill.quantity_lots
+            return 0
+        gone = base + fee_base
+        if gone > self.base_units:
+            raise ValueError(f"{fill.strategy_id} {fill.symbol}: order {fill.order_no} sells more than is owned")
+        cost = self._cost_of(gone, instrument)
+        self.base_units -= gone
+        self.cost_units -= cost
+        self.sold_lots += fill.quantity_lots
+        self.sold_value += fill.price_ticks * fill.quantity_lots
+        realised = notional + fee_cost - cost
+        self.realised_units += realised
+        return realised
+
+    def sellable_lots(self, instrument: Instrument) -> int:
+        """Whole lots owned."""
+        return self.base_units // instrument.lot_units
+
+    def is_dust(self, instrument: Instrument, price_ticks: int) -> bool:
+        """Whether what is left is too small to sell at this price: below a lot, or below the minimum notional."""
+        lots = self.sellable_lots(instrument)
+        return lots == 0 or instrument.notional(price_ticks, lots) < instrument.min_notional_units
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing was bought since the last round trip ended."""
+        return self.bought_lots == 0
+
+    def _cost_of(self, base_units: int, instrument: Instrument) -> int:
+        if base_units == self.base_units:
+            return self.cost_units
+        step: int = 10 ** (DECIMALS - instrument.quote_decimals)
+        return divide_half_even(self.cost_units * base_units, self.base_units * step) * step
+
+
+class Dust(Struct):
+    """Remainders of one symbol too small to sell, and what they cost."""
+
+    base_units: int = 0
+    cost_units: int = 0
+
+
+class PortfolioSnapshot(Struct, frozen=True):
+    """The account at one moment, in its currency."""
+
+    ts_event_ns: int
+    equity: Decimal
+    cash: Decimal
+    realised_pnl: Decimal
+    unrealised_pnl: Decimal
+    fees: Decimal
+    drawdown_pct: float
+    open_positions: int
+
+
+class Books(Struct):
+    """One account's books. All of its symbols are quoted in `currency`."""
+
+    currency: str
+    instruments: Mapping[str, Instrument]
+    marks: Mapping[str, Mark]
+    """The last trade price of each symbol, kept up to date by the owner."""
+    cash: dict[str, int] = field(default_factory=dict)
+    """Units per asset; assets other than `currency` hold only fees paid in them."""
+    positions: dict[tuple[str, str], Position] = field(default_factory=dict)
+    """By (strategy id, symbol); only those that are not flat."""
+    dust: dict[str, Dust] = field(default_factory=dict)
+    realised_units: int = 0
+    fee_units: int = 0
+    foreign_fee_units: int = 0
+    """Of `fee_units`, those paid in an asset that the account does not hold as base or currency."""
+    transfer_units: int = 0
+    transactions: int = 0
+
+    def transfer(self, units: int, ts_event_ns: int) -> list[Posting]:
+        """Book a deposit (or a withdrawal, when negative) of the account's currency."""
+        self.cash[self.currency] = self.cash.get(self.currency, 0) + units
+        self.transfer_units += units
+        return self._post("transfer", ts_event_ns, ("cash", self.currency, units), ("capital", self.currency, -units))
+
+    def apply(self, fill: Fill) -> list[Posting]:
+        """Book one fill: the exchange of quote for base, and its fee in whatever asset it was charged."""
+        instrument = self.instruments[fill.symbol]
+        key = (fill.strategy_id, fill.symbol)
+        position = self.positions.get(key)
+        if position is None:
+            position = self.positions[key] = Position()
+        self.realised_units += position.apply(fill, instrument)
+        sign = 1 if fill.side is Side.BUY else -1
+        base = sign * fill.quantity_lots * instrument.lot_units
+        quote = -sign * instrument.notional(fill.price_ticks, fill.quantity_lots)
+        owner = f"position/{fill.strategy_id}/{fill.symbol}"
+        fee = units_of(fill.fee)
+        fee_value = units_of(fill.fee_value)
+        self.fee_units += fee_value
+        self.cash[self.currency] = self.cash.get(self.currency, 0) + quote
+        lines = [
+            (owner, instrument.base, base),
+            ("market", instrument.base, -base),
+            ("cash", instrument.quote, quote),
+            ("market", instrument.quote, -quote),
+        ]
+        if fee:
+            payer = owner if fill.fee_asset == instrument.base else "cash"
+            lines += [(payer, fill.fee_asset, -fee), ("fees", fill.fee_asset, fee)]
+            if payer == "cash":
+                self.cash[fill.fee_asset] = self.cash.get(fill.fee_asset, 0) - fee
+                if fill.fee_asset != self.currency:
+                    self.foreign_fee_units += fee_value
+        return self._post(f"order {fill.order_no} fill {fill.trade_id}".rstrip(), fill.ts_event_ns, *lines)
+
+    def to_dust(self, strategy_id: str, symbol: str, ts_event_ns: int) -> list[Posting]:
+        """Move what is left of a position to the account's dust; the strategy is flat afterwards."""
+        position = self.positions.pop((strategy_id, symbol))
+        if not position.base_units:
+            return []
+        dust = self.dust.setdefault(symbol, Dust())
+        dust.base_units += position.base_units
+        dust.cost_units += position.cost_units
+        base = self.instruments[symbol].base
+        owner = f"position/{strategy_id}/{symbol}"
+        return self._post(
+            "dust", ts_event_ns, (owner, base, -position.base_units), (f"dust/{symbol}", base, position.base_units)
+        )
+
+    def value_of(self, symbol: str) -> int:
+        """Value of all positions in one symbol at its mark, without dust, in quote units."""
+        mark = self.marks[symbol].price_ticks
+        instrument = self.instruments[symbol]
+        return sum(
+            instrument.value_of(position.base_units, mark)
+            for (_, held), position in self.positions.items()
+            if held == symbol
+        )
+
+    @property
+    def unrealised_units(self) -> int:
+        """Value minus cost of all positions and dust."""
+        total = 0
+        for (_, symbol), position in self.positions.items():
+            total += self._value(symbol, position.base_units) - position.cost_units
+        for symbol, dust in self.dust.items():
+            total += self._value(symbol, dust.base_units) - dust.cost_units
+        return total
+
+    @property
+    def equity_units(self) -> int:
+        """Cash, positions and dust at their marks, less fees paid in other assets as they were valued when booked."""
+        total = self.cash.get(self.currency, 0) - self.foreign_fee_units
+        for (_, symbol), position in self.positions.items():
+            total += self._value(symbol, position.base_units)
+        for symbol, dust in self.dust.items():
+            total += self._value(symbol, dust.base_units)
+        return total
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether equity cannot change with prices (nothing held)."""
+        return not self.positions and not self.dust
+
+    def _value(self, symbol: str, base_units: int) -> int:
+        return self.instruments[symbol].value_of(base_units, self.marks[symbol].price_ticks)
+
+    def _post(self, cause: str, ts_event_ns: int, *lines: tuple[str, str, int]) -> list[Posting]:
+        self.transactions += 1
+        return [
+            Posting(self.transactions, account, asset, units, ts_event_ns, cause) for account, asset, units in lines
+        ]

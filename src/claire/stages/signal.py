@@ -1,0 +1,211 @@
+"""Signal: turns what strategies think into at most one wish per trade, and never two at once.
+
+Input: `Trade` (raw or enriched), `Candle`, and what became of earlier wishes: `Denial`, `Fill`, `OrderEvent`,
+`PositionDusted`. Output: `Signal`. One desk per strategy and symbol knows whether it is flat, long or waiting for an
+answer; the exits that all strategies share (stop, target, longest holding time) live here. Every trade that brings no
+signal is counted under the reason why.
+"""
+
+from collections.abc import Sequence
+
+from claire.model.books import Position
+from claire.model.decisions import Denial, Fill, OrderEvent, PositionDusted, Signal
+from claire.model.errors import StrategyError
+from claire.model.instrument import Instrument
+from claire.model.market import Candle, Side, Trade
+from claire.model.money import ONE, units_of
+from claire.model.orders import TERMINAL
+from claire.strategies.base import Opinion, Strategy
+
+ENTER, EXIT, NO_ENTRY = Opinion.ENTER, Opinion.EXIT, Opinion.NO_ENTRY
+
+REASONS = (
+    "warming_up",
+    "below_threshold",
+    "volume",
+    "position_open",
+    "order_live",
+    "waiting_below_threshold",
+    "stale",
+)
+"""Why a trade brings no signal; with the signals they add up to the trades that a desk saw."""
+
+
+class Desk:
+    """One strategy on one symbol: its opinion, its position as far as fills told, and its open question."""
+
+    def __init__(self, strategy_id: str, strategy: Strategy, max_age_ns: int) -> None:
+        """Start flat. Trades older than `max_age_ns` when received start nothing (live input only)."""
+        self.strategy_id = strategy_id
+        self.strategy = strategy
+        self.instrument: Instrument = strategy.instrument
+        self.signals = 0
+        self.suppressed = dict.fromkeys(REASONS, 0)
+        self.position = Position()
+        self._max_age_ns = max_age_ns
+        self._asked: Side | None = None
+        """Side of the wish that is still undecided, live or unknown."""
+        self._wait_for_no_entry = False
+        self._last_fill_ticks = 0
+        self._hold_until_ns = 0
+        self._stop_ticks = 0
+        self._target_ticks = 0
+
+    def on_trade(self, trade: Trade) -> tuple[Side, str] | None:
+        """Look at one trade; return the side and reason of a wish, or count why there is none."""
+        opinion = self.strategy.on_trade(trade)
+        if opinion is NO_ENTRY:
+            self._wait_for_no_entry = False
+        if self._asked is not None:
+            reason = "order_live"
+        elif self.position.bought_lots:
+            exit_reason = self._exit_reason(trade, opinion)
+            if exit_reason:
+                return Side.SELL, exit_reason
+            reason = "position_open"
+        elif opinion is ENTER:
+            if self._wait_for_no_entry:
+                reason = "waiting_below_threshold"
+            elif trade.ts_recv_ns is not None and trade.ts_recv_ns - trade.ts_event_ns > self._max_age_ns:
+                reason = "stale"
+            else:
+                return Side.BUY, "entry"
+        elif opinion is EXIT:
+            reason = "below_threshold"
+        elif isinstance(opinion, Opinion):
+            reason = opinion._value_
+        else:
+            raise StrategyError(
+                f"strategy {self.strategy_id} answered {opinion!r} for {trade.symbol}; on_trade must return an Opinion"
+            )
+        self.suppressed[reason] += 1
+        return None
+
+    def asked(self, side: Side) -> None:
+        """A wish was uttered; nothing more is asked until it is answered."""
+        self.signals += 1
+        self._asked = side
+        self._last_fill_ticks = 0
+
+    def on_denial(self, denial: Denial) -> None:
+        """Risk said no: free to ask again, but an entry only after the condition was false once."""
+        self._asked = None
+        if denial.side is Side.BUY:
+            self._wait_for_no_entry = True
+
+    def on_fill(self, fill: Fill) -> None:
+        """Follow the position and set the exit levels from the average entry price."""
+        self.position.apply(fill, self.instrument)
+        self._last_fill_ticks = fill.price_ticks
+        if fill.side is Side.SELL:
+            return
+        params = self.strategy.params
+        lots, value = self.position.bought_lots, self.position.bought_value
+        hundred = 100 * ONE
+        if params.max_hold_s:
+            self._hold_until_ns = self.position.entry_ns + round(params.max_hold_s * 1_000_000_000)
+        if params.stop_loss_pct:
+            self._stop_ticks = value * (hundred - units_of(repr(params.stop_loss_pct))) // (lots * hundred)
+        if params.take_profit_pct:
+            self._target_ticks = -(-value * (hundred + units_of(repr(params.take_profit_pct))) // (lots * hundred))
+
+    def on_order(self, event: OrderEvent) -> None:
+        """An order of this desk reached a state; in a terminal one the wish is answered."""
+        if event.state not in TERMINAL or self._asked is not event.side:
+            return
+        self._asked = None
+        filled = self._last_fill_ticks
+        if event.side is Side.BUY:
+            self._wait_for_no_entry = not filled
+        elif filled and self.position.is_dust(self.instrument, filled):
+            self.went_flat()
+
+    def went_flat(self) -> None:
+        """The round trip is over; what is left of it is dust and nobody's business here."""
+        self._asked = None
+        self.position = Position()
+        self._stop_ticks = self._target_ticks = self._hold_until_ns = 0
+
+    def _exit_reason(self, trade: Trade, opinion: Opinion) -> str | None:
+        price = trade.price_ticks
+        if price <= self._stop_ticks:
+            return "stop_loss"
+        if self._target_ticks and price >= self._target_ticks:
+            return "take_profit"
+        if self._hold_until_ns and trade.ts_event_ns >= self._hold_until_ns:
+            return "max_hold"
+        return "exit" if opinion is EXIT else None
+
+
+class Signals:
+    """The stage: all desks, and the numbering of signals."""
+
+    def __init__(self, desks: Sequence[Desk]) -> None:
+        """Put the desks in order; for one trade they are asked in this order."""
+        self.desks = tuple(desks)
+        self.by_symbol: dict[str, tuple[Desk, ...]] = {}
+        for desk in self.desks:
+            symbol = desk.instrument.symbol
+            self.by_symbol[symbol] = (*self.by_symbol.get(symbol, ()), desk)
+        self._by_owner = {(desk.strategy_id, desk.instrument.symbol): desk for desk in self.desks}
+        self._last_no = 0
+
+    def on_trade(self, trade: Trade) -> Sequence[Signal]:
+        """Ask every desk of the symbol about one trade."""
+        signals: Sequence[Signal] = ()
+        for desk in self.by_symbol.get(trade.symbol, ()):
+            try:
+                wish = desk.on_trade(trade)
+            except StrategyError:
+                raise
+            except Exception as e:
+                raise StrategyError(
+                    f"strategy {desk.strategy_id} raised {type(e).__name__}: {e} at the {trade.symbol} trade"
+                    f" of {trade.ts_event_ns} ns; the run stops here, its journal is complete up to this input"
+                ) from e
+            if wish is not None:
+                signals = (*signals, self._signal(desk, trade, *wish))
+        return signals
+
+    def on_candle(self, candle: Candle) -> None:
+        """Show a closed candle to the desks that want candles."""
+        for desk in self.by_symbol.get(candle.symbol, ()):
+            if desk.strategy.wants_candles:
+                try:
+                    desk.strategy.on_candle(candle)
+                except Exception as e:
+                    raise StrategyError(
+                        f"strategy {desk.strategy_id} raised {type(e).__name__}: {e} at the {candle.symbol} candle"
+                        f" that opened at {candle.open_ns} ns"
+                    ) from e
+
+    def on_denial(self, denial: Denial) -> None:
+        """Pass risk's no to the desk that asked."""
+        self._by_owner[denial.strategy_id, denial.symbol].on_denial(denial)
+
+    def on_fill(self, fill: Fill) -> None:
+        """Pass a fill to the desk that owns the order."""
+        self._by_owner[fill.strategy_id, fill.symbol].on_fill(fill)
+
+    def on_order(self, event: OrderEvent) -> None:
+        """Pass an order's new state to its desk."""
+        self._by_owner[event.strategy_id, event.symbol].on_order(event)
+
+    def on_dusted(self, event: PositionDusted) -> None:
+        """The rest of a position went to dust: the desk is flat."""
+        self._by_owner[event.strategy_id, event.symbol].went_flat()
+
+    def _signal(self, desk: Desk, trade: Trade, side: Side, reason: str) -> Signal:
+        desk.asked(side)
+        self._last_no += 1
+        return Signal(
+            signal_no=self._last_no,
+            strategy_id=desk.strategy_id,
+            symbol=trade.symbol,
+            side=side,
+            ts_event_ns=trade.ts_event_ns,
+            price_ticks=trade.price_ticks,
+            reason=reason,
+            strength=desk.strategy.strength if side is Side.BUY else 1.0,
+            pct_change=desk.strategy.pct_change,
+        )
