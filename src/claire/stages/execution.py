@@ -1,0 +1,186 @@
+"""Execution: sends each intent once, and turns what the venue says into fills and the life of each order.
+
+Input: `Intent`, `VenueReport`, `Timer`. Output: `OrderEvent`, `Fill`, and the commands `Submit`, `Cancel`, `SetTimer`.
+The state of an order follows from the set of things heard (model/orders.py), so a venue may say them twice or in any
+order. The intent is on record before its command goes out (DESIGN rule 3).
+
+What stays in memory: every live order, and each finished one for `remember_ns` of market time, reduced to its life
+(quantity, fills, evidence, trade ids). So a repeated execution is known for what it is and a late fill finds its
+order; what comes later still belongs to no order and raises.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from claire.model.decisions import Cancel, Fill, Intent, OrderEvent, SetTimer, Submit, VenueReport
+from claire.model.market import Side, Timer
+from claire.model.orders import Evidence, OrderLife, OrderState, OrderType
+
+RESTING: Final = (OrderType.LIMIT, OrderType.LIMIT_MAKER)
+"""Order types that stay in the book, and so have to be taken out of it when their time is over."""
+
+REMEMBER_NS: Final = 24 * 3_600 * 1_000_000_000
+"""How long a finished order is remembered: as far back as MEXC lists orders by default. Its repeated executions were
+seen 40 minutes apart (ccxt issue 18854)."""
+
+EXPIRE: Final = "expire:"
+"""Timers of this stage are named ``expire:ORDER_NO``."""
+
+Output = OrderEvent | Fill | Submit | Cancel | SetTimer
+"""What this stage answers with."""
+
+
+class Order(Struct):
+    """What execution remembers about one order."""
+
+    order_no: int
+    strategy_id: str
+    symbol: str
+    side: Side
+    reduce_only: bool
+    client_order_id: str
+    life: OrderLife
+    venue_order_id: str = ""
+
+    def event(self, ts_event_ns: int, code: str = "", reason: str = "") -> OrderEvent:
+        """Return the order's present state as an event."""
+        return OrderEvent(
+            order_no=self.order_no,
+            strategy_id=self.strategy_id,
+            symbol=self.symbol,
+            side=self.side,
+            state=self.life.state,
+            quantity_lots=self.life.quantity_lots,
+            filled_lots=self.life.filled_lots,
+            reduce_only=self.reduce_only,
+            ts_event_ns=ts_event_ns,
+            code=code,
+            reason=reason,
+            client_order_id=self.client_order_id,
+            venue_order_id=self.venue_order_id,
+        )
+
+
+class Execution(Struct):
+    """The execution stage."""
+
+    remember_ns: int = REMEMBER_NS
+    orders: dict[int, Order] = {}
+    """By order number: the live ones and those finished not long ago."""
+    finished: dict[int, int] = {}
+    """Order number → when it finished (market time), oldest first."""
+    now_ns: int = 0
+    """The latest market time heard of."""
+
+    def on_intent(self, intent: Intent) -> Sequence[Output]:
+        """Put an approved order on record and send it; one that is past its expiry is NOT_SENT.
+
+        Raises:
+            ValueError: the order number was used before.
+        """
+        order_no = intent.order_no
+        if order_no in self.orders:
+            raise ValueError(f"order {order_no} was sent before; an intent is sent once")
+        self._advance(intent.ts_event_ns)
+        order = Order(
+            order_no=order_no,
+            strategy_id=intent.strategy_id,
+            symbol=intent.symbol,
+            side=intent.side,
+            reduce_only=intent.reduce_only,
+            client_order_id=intent.client_order_id,
+            life=OrderLife(intent.quantity_lots),
+        )
+        self.orders[order_no] = order
+        now_ns = intent.ts_event_ns
+        recorded = order.event(now_ns)
+        if intent.expires_ns and self.now_ns > intent.expires_ns:
+            order.life.note(Evidence.NOT_SENT)
+            self._finish(order)
+            late_ns = self.now_ns - intent.expires_ns
+            return (recorded, order.event(now_ns, reason=f"expired {late_ns} ns before it could be sent"))
+        order.life.note(Evidence.SENT)
+        sent = order.event(now_ns)
+        if intent.expires_ns and intent.type in RESTING:
+            return (recorded, Submit(intent), sent, SetTimer(intent.expires_ns, f"{EXPIRE}{order_no}"))
+        return (recorded, Submit(intent), sent)
+
+    def on_report(self, report: VenueReport) -> Sequence[Output]:
+        """Take in what the venue says; return the fill, then the order where its state or cumulative fill changed.
+
+        Raises:
+            ValueError: the order is not known, the executions exceed its quantity, or the report says nothing.
+            IllegalTransition: the report contradicts the table of model/orders.py.
+        """
+        order = self.orders.get(report.order_no)
+        if order is None:
+            raise ValueError(
+                f"the venue reports on order {report.order_no} (venue id {report.venue_order_id or 'none'}), which was"
+                f" never sent or finished more than {self.remember_ns // 1_000_000_000} s ago"
+            )
+        if report.evidence is None and not report.trade_id:
+            raise ValueError(f"the report on order {report.order_no} holds neither evidence nor an execution")
+        self._advance(report.ts_event_ns)
+        order.venue_order_id = order.venue_order_id or report.venue_order_id
+        life = order.life
+        was_terminal = life.is_terminal
+        filled = bool(report.trade_id) and life.fill(report.trade_id, report.quantity_lots)
+        changed = report.evidence is not None and life.note(report.evidence)
+        if not was_terminal and life.is_terminal:
+            self._finish(order)
+        if not filled:
+            return (order.event(report.ts_event_ns, report.code, report.reason),) if changed else ()
+        reason = "late fill" if was_terminal else report.reason
+        return (_fill(order, report), order.event(report.ts_event_ns, report.code, reason))
+
+    def on_timer(self, timer: Timer) -> Sequence[Output]:
+        """Cancel the resting order whose time is over, when it is still live."""
+        if not timer.id.startswith(EXPIRE):
+            return ()
+        self._advance(timer.due_ns)
+        order = self.orders.get(int(timer.id.removeprefix(EXPIRE)))
+        if order is None or order.life.is_terminal:
+            return ()
+        cancel = Cancel(order.order_no, order.symbol, timer.due_ns)
+        if order.life.note(Evidence.CANCEL_REQUESTED):
+            return (order.event(timer.due_ns, reason="expired"), cancel)
+        return (cancel,)
+
+    @property
+    def live(self) -> tuple[Order, ...]:
+        """The orders that are not finished, in the order of sending."""
+        return tuple(order for order in self.orders.values() if not order.life.is_terminal)
+
+    def _advance(self, now_ns: int) -> None:
+        """Move market time on, and forget what finished too long ago to be heard of again."""
+        self.now_ns = max(self.now_ns, now_ns)
+        horizon_ns = self.now_ns - self.remember_ns
+        while self.finished:
+            order_no, finished_ns = next(iter(self.finished.items()))
+            if finished_ns >= horizon_ns:
+                return
+            del self.finished[order_no], self.orders[order_no]
+
+    def _finish(self, order: Order) -> None:
+        self.finished[order.order_no] = self.now_ns
+
+
+def _fill(order: Order, report: VenueReport) -> Fill:
+    return Fill(
+        order_no=order.order_no,
+        strategy_id=order.strategy_id,
+        symbol=order.symbol,
+        side=order.side,
+        price_ticks=report.price_ticks,
+        quantity_lots=report.quantity_lots,
+        fee=report.fee,
+        fee_asset=report.fee_asset,
+        fee_value=report.fee_value,
+        is_maker=report.is_maker,
+        reduce_only=order.reduce_only,
+        ts_event_ns=report.ts_event_ns,
+        trade_id=report.trade_id,
+        venue_order_id=report.venue_order_id,
+    )
