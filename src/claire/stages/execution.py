@@ -9,14 +9,15 @@ What stays in memory: every live order, and each finished one for `remember_ns` 
 order; what comes later still belongs to no order and raises.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from claire.model.decisions import Cancel, Fill, Intent, OrderEvent, SetTimer, Submit, VenueReport
 from claire.model.market import Side, Timer
-from claire.model.orders import Evidence, OrderLife, OrderState, OrderType
+from claire.model.orders import Evidence, OrderLife, OrderType
 
 RESTING: Final = (OrderType.LIMIT, OrderType.LIMIT_MAKER)
 """Order types that stay in the book, and so have to be taken out of it when their time is over."""
@@ -69,8 +70,8 @@ class Execution(Struct):
     remember_ns: int = REMEMBER_NS
     orders: dict[int, Order] = {}
     """By order number: the live ones and those finished not long ago."""
-    finished: dict[int, int] = {}
-    """Order number → when it finished (market time), oldest first."""
+    finished: deque[tuple[int, int]] = field(default_factory=deque)
+    """When each finished order did so (market time), and its number; oldest first."""
     now_ns: int = 0
     """The latest market time heard of."""
 
@@ -114,6 +115,7 @@ class Execution(Struct):
             ValueError: the order is not known, the executions exceed its quantity, or the report says nothing.
             IllegalTransition: the report contradicts the table of model/orders.py.
         """
+        self._advance(report.ts_event_ns)
         order = self.orders.get(report.order_no)
         if order is None:
             raise ValueError(
@@ -122,7 +124,6 @@ class Execution(Struct):
             )
         if report.evidence is None and not report.trade_id:
             raise ValueError(f"the report on order {report.order_no} holds neither evidence nor an execution")
-        self._advance(report.ts_event_ns)
         order.venue_order_id = order.venue_order_id or report.venue_order_id
         life = order.life
         was_terminal = life.is_terminal
@@ -157,14 +158,12 @@ class Execution(Struct):
         """Move market time on, and forget what finished too long ago to be heard of again."""
         self.now_ns = max(self.now_ns, now_ns)
         horizon_ns = self.now_ns - self.remember_ns
-        while self.finished:
-            order_no, finished_ns = next(iter(self.finished.items()))
-            if finished_ns >= horizon_ns:
-                return
-            del self.finished[order_no], self.orders[order_no]
+        while self.finished and self.finished[0][0] < horizon_ns:
+            _, order_no = self.finished.popleft()
+            del self.orders[order_no]
 
     def _finish(self, order: Order) -> None:
-        self.finished[order.order_no] = self.now_ns
+        self.finished.append((self.now_ns, order.order_no))
 
 
 def _fill(order: Order, report: VenueReport) -> Fill:
