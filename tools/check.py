@@ -109,7 +109,7 @@ def generated() -> str:
 
 STEPS: Final[dict[str, Callable[[], str]]] = {
     "ruff check": tool("ruff", "check", "--quiet", "--output-format=concise", "."),
-    "ruff format": tool("ruff", "format", "--check", "--quiet", "."),
+    "ruff format": tool("ruff", "format", "--check", "--quiet", "--output-format=concise", "."),
     "mypy": tool("mypy", "--strict", *TYPE_CHECKED),
     "layers": tool("lint-imports", "--no-logo", "--cache-dir", ".cache/import_linter"),
     "secrets": secrets,
