@@ -1,0 +1,1 @@
+"""The outside: files, databases, venues. Everything that the pure core must not touch."""

@@ -1,0 +1,1 @@
+"""The journal: what entered a run and what it decided, append-only and hash-chained (docs/journal.md)."""

@@ -1,0 +1,127 @@
+"""What a journal says: its entries, in the order in which they happened.
+
+Bodies are msgpack; every entry is an array that starts with its tag. The format version covers their layout:
+a field may be added at the end with a default, anything else is a new version.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Self
+
+import msgspec
+from msgspec import Struct
+
+from claire.engine.ports import Recorded, SourceInfo
+from claire.model.decisions import VenueReport
+from claire.model.instrument import Instrument
+from claire.model.market import Depth, Timer, TopOfBook, Trade
+
+Record = Literal["all", "traded", "decisions"]
+"""Which market events are kept: every one, those of traded symbols, none. Timers and venue reports are always kept."""
+
+
+class Header(Struct, frozen=True, tag="header", array_like=True):
+    """The first entry: what ran, by which code, on which market, and what of it is kept here."""
+
+    run_id: str
+    mode: str
+    code: str
+    """Version and commit of the program that wrote this."""
+    config_json: str
+    """The effective configuration, as canonical JSON."""
+    config_sha256: str
+    source: SourceInfo
+    instruments: dict[str, Instrument]
+    created_at: str
+    """When, as the caller words it (ISO 8601, UTC)."""
+    first_row: int = 0
+    """First row of the recording that was used, counted from 1; 0: from its start."""
+    last_row: int = 0
+    """Last row that was used; 0: to its end."""
+    record: Record = "all"
+    embed_inputs: bool = True
+    """False: inputs are not copied here; `source` says where to find or how to make them again."""
+    traded: tuple[str, ...] = ()
+    """Symbols whose market events are kept when `record` is ``traded``."""
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        run_id: str,
+        mode: str,
+        code: str,
+        config_json: str,
+        source: SourceInfo,
+        instruments: Mapping[str, Instrument],
+        created_at: str,
+        first_row: int = 0,
+        last_row: int = 0,
+        record: Record = "all",
+        embed_inputs: bool = True,
+        traded: Sequence[str] = (),
+    ) -> Self:
+        """Make a header; the configuration's hash is computed here."""
+        return cls(
+            run_id=run_id,
+            mode=mode,
+            code=code,
+            config_json=config_json,
+            config_sha256=hashlib.sha256(config_json.encode()).hexdigest(),
+            source=source,
+            instruments=dict(instruments),
+            created_at=created_at,
+            first_row=first_row,
+            last_row=last_row,
+            record=record,
+            embed_inputs=embed_inputs,
+            traded=tuple(traded),
+        )
+
+
+class Inputs(Struct, frozen=True, tag="inputs", array_like=True):
+    """Inputs with consecutive numbers, from `first_no` on."""
+
+    first_no: int
+    events: list[Trade | TopOfBook | Depth | Timer]
+
+
+class Report(Struct, frozen=True, tag="report", array_like=True):
+    """An input that came from the venue about an order of ours."""
+
+    input_no: int
+    report: VenueReport
+
+
+class Decided(Struct, frozen=True, tag="decided", array_like=True):
+    """A decision, or what follows from one, caused by input `input_no`."""
+
+    input_no: int
+    event: Recorded
+
+
+class Note(Struct, frozen=True, tag="note", array_like=True):
+    """Something a reader should know that is neither input nor decision: an operator's word, a gap in the feed."""
+
+    kind: str
+    text: str
+
+
+class End(Struct, frozen=True, tag="end", array_like=True):
+    """The last entry of a run that ended in order."""
+
+    summary_json: str
+    decision_digest: str
+    inputs: int
+    """Inputs that entered, kept here or not; the number of the last one."""
+    counts: dict[str, int]
+    """Kept entries by kind: market events, timers, reports, and decisions by their tag."""
+
+
+Entry = Header | Inputs | Report | Decided | Note | End
+
+encode = msgspec.msgpack.Encoder().encode
+"""Return the body of an entry."""
+
+decode: Callable[[bytes], Entry] = msgspec.msgpack.Decoder(Entry).decode
+"""Return the entry in a body; raises `msgspec.MsgspecError` where it holds something else."""

@@ -1,0 +1,285 @@
+"""Reads a journal and proves, entry by entry, that it is what was written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+from msgspec import Struct
+
+from claire.adapters.journal.entries import Decided, End, Entry, Header, Inputs, Report, decode
+from claire.adapters.journal.frames import (
+    ANCHOR,
+    FORMAT_VERSION,
+    FRAME,
+    HASH_BYTES,
+    HEAD,
+    JOURNAL,
+    MAGIC,
+    PACKED,
+    PLAIN,
+    Anchor,
+    chained,
+    genesis,
+    head_bytes,
+    length_check,
+    segment_name,
+    unpack_segment,
+)
+from claire.engine.ports import Input
+from claire.model.errors import JournalError
+
+_RESTORE = "Restore the run from a backup; from here on it proves nothing."
+
+
+class Truncation(Struct, frozen=True):
+    """Where a journal was cut off, by a crash or later."""
+
+    segment: str
+    """File name of the last segment."""
+    offset: int
+    """Bytes of it that hold whole entries."""
+    bytes_dropped: int
+    """Bytes behind these: an entry that is not whole."""
+    entries: int
+    """Whole entries read."""
+    entries_missing: int | None
+    """How many more there were when the run was closed; None if it never was (its process was stopped)."""
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        said = f"{self.segment} ends at byte {self.offset} after entry {self.entries}"
+        if self.bytes_dropped:
+            said += f" ({self.bytes_dropped} bytes of an unfinished entry left out)"
+        if self.entries_missing is None:
+            return said + "; the run was stopped, not ended"
+        return said + f"; {self.entries_missing} more were there when the run ended"
+
+
+class JournalCheck(Struct, frozen=True):
+    """What a complete reading found."""
+
+    entries: int
+    head: str
+    """Chain hash of the last whole entry, hexadecimal."""
+    anchored: bool
+    """Whether the run was closed in order, so that a missing tail would have been noticed."""
+    truncated: Truncation | None
+
+
+class JournalReader:
+    """The journal of one run, from its first entry to its last whole one.
+
+    Iterating verifies the chain. `truncated` tells after a complete iteration whether the end is missing; anything else
+    that is not as it was written raises JournalError with segment file, entry number and byte offset.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        """Find the segments of a run; they are read when iterated.
+
+        Raises:
+            JournalError: there is no journal, a segment is missing, or the anchor is damaged.
+        """
+        self._folder = run_dir / JOURNAL
+        self._segments = _segments(self._folder)
+        self._anchor = _anchor(self._folder)
+        last = len(self._segments)
+        if self._anchor and self._anchor.segments > last:
+            raise JournalError(
+                f"{self._folder}: segment {segment_name(last + 1)} of {self._anchor.segments} is missing. {_RESTORE}"
+            )
+        self._header: Header | None = None
+        self.truncated: Truncation | None = None
+        """Known after a complete iteration."""
+
+    @property
+    def header(self) -> Header:
+        """The first entry.
+
+        Raises:
+            JournalError: the journal is damaged, or was cut off before its first whole entry.
+        """
+        if self._header is None:
+            first = next(iter(self), None)
+            if first is None:
+                raise JournalError(
+                    f"{self._segments[0]}: cut off before the end of its first entry; nothing of the run is known."
+                )
+            if type(first) is not Header:
+                raise JournalError(f"{self._segments[0]}: entry 1 is not a header. {_RESTORE}")
+            self._header = first
+        return self._header
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield the entries in order.
+
+        Raises:
+            JournalError: at the first entry that is not what was written.
+        """
+        return (entry for _, _, entry in self._walk())
+
+    def decisions(self) -> Iterator[Decided]:
+        """Yield what was decided, in order."""
+        return (entry for entry in self if type(entry) is Decided)
+
+    def inputs(self) -> Iterator[tuple[int, Input]]:
+        """Yield the inputs that are kept here, with their numbers, in order."""
+        for entry in self:
+            if type(entry) is Inputs:
+                yield from enumerate(entry.events, entry.first_no)
+            elif type(entry) is Report:
+                yield entry.input_no, entry.report
+
+    def end(self) -> End | None:
+        """Return the last entry of a run that ended in order, after reading all of it; None if there is none."""
+        last: Entry | None = None
+        for last in self:  # noqa: B007 - the last one is what is asked for
+            pass
+        return last if type(last) is End else None
+
+    def check(self) -> JournalCheck:
+        """Read everything and say what was found.
+
+        Raises:
+            JournalError: something is not what was written.
+        """
+        entries, head = 0, genesis()
+        for entries, head, _ in self._walk():  # noqa: B007 - the last ones are what is asked for
+            pass
+        return JournalCheck(entries, head.hex(), self._anchor is not None, self.truncated)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _walk(self) -> Iterator[tuple[int, bytes, Entry]]:
+        """Yield number, chain hash and entry, verified."""
+        self.truncated = None
+        number, chain, end, size = 0, genesis(), 0, 0
+        for ordinal, path in enumerate(self._segments, 1):
+            data, intact = _load(path)
+            is_last = ordinal == len(self._segments)
+            cursor = _Cursor(path, data, may_be_cut=is_last and intact and path.suffix == PLAIN)
+            end, size = cursor.head(ordinal, number + 1, chain), len(data)
+            while end and (body := cursor.body(end, number + 1)) is not None:
+                chain = cursor.chain(chain, body, end, number + 1)
+                end, number = end + FRAME.size + len(body) + HASH_BYTES, number + 1
+                yield number, chain, cursor.decode(body, end, number)
+            if not intact:
+                raise JournalError(
+                    f"{path}: the compressed file was changed; its entries up to {number} still read as they were"
+                    f" written, so no byte offset can be told. {_RESTORE}"
+                )
+        self._compare_with_anchor(number, chain, end, size)
+
+    def _compare_with_anchor(self, entries: int, chain: bytes, end: int, size: int) -> None:
+        anchor, missing = self._anchor, None
+        if anchor:
+            missing = anchor.entries - entries
+            if missing < 0 or (not missing and (anchor.head != chain.hex() or anchor.segments != len(self._segments))):
+                raise JournalError(
+                    f"{self._folder / ANCHOR}: the run ended with entry {anchor.entries} in segment {anchor.segments}, but"
+                    f" {entries} entries in {len(self._segments)} segments are here, and the last one differs. {_RESTORE}"
+                )
+        if missing or end < size or not end:
+            name = self._segments[-1].name
+            self.truncated = Truncation(name, end, size - end, entries, missing)
+
+
+class _Cursor:
+    """Cuts one segment into verified entries; offsets count plain (decompressed) bytes."""
+
+    def __init__(self, path: Path, data: bytes, *, may_be_cut: bool) -> None:
+        self._path = path
+        self._data = data
+        self._may_be_cut = may_be_cut
+
+    def head(self, segment: int, first_entry: int, chain: bytes) -> int:
+        """Verify the head; return the offset behind it, 0 when the segment ends within it."""
+        found, meant = self._data[: HEAD.size], head_bytes(segment, first_entry, chain)
+        if found == meant:
+            return HEAD.size
+        if len(found) < HEAD.size and meant.startswith(found):
+            return 0 if self._may_be_cut else self._fail(len(found), first_entry, "the segment ends within its head")
+        place = next(at for at, byte in enumerate(meant) if at >= len(found) or found[at] != byte)
+        if found[: len(MAGIC)] == MAGIC and len(found) == HEAD.size:
+            version = HEAD.unpack(found)[1]
+            if version != FORMAT_VERSION:
+                raise JournalError(
+                    f"{self._path}: entry {first_entry}, byte {place}: journal format {version}, but this program reads"
+                    f" format {FORMAT_VERSION}. Read it with the version of Claire that wrote it, or, if that was this"
+                    f" one, restore the run from a backup."
+                )
+        what = "the segment's head does not continue the one before (changed, exchanged, or one is missing)"
+        return self._fail(place, first_entry, what)
+
+    def body(self, offset: int, number: int) -> bytes | None:
+        """Return the body of the entry at `offset`; None at the end, or where the last segment was cut off."""
+        frame = self._data[offset : offset + FRAME.size]
+        if not frame:
+            return None
+        if len(frame) < FRAME.size:
+            return None if self._may_be_cut else self._fail(offset, number, "the segment ends within an entry")
+        length, check = FRAME.unpack(frame)
+        if check != length_check(number, length):
+            self._fail(offset, number, "its length was changed, or entries were removed, added or exchanged")
+        start = offset + FRAME.size
+        if start + length + HASH_BYTES > len(self._data):
+            return None if self._may_be_cut else self._fail(offset, number, "the segment ends within an entry")
+        return self._data[start : start + length]
+
+    def chain(self, before: bytes, body: bytes, offset: int, number: int) -> bytes:
+        """Return the entry's chain hash after comparing it."""
+        meant = chained(before, body)
+        start = offset + FRAME.size + len(body)
+        if self._data[start : start + HASH_BYTES] != meant:
+            self._fail(offset, number, "it does not match its hash: it, or an entry before it, was changed")
+        return meant
+
+    def decode(self, body: bytes, end: int, number: int) -> Entry:
+        """Return the entry in a verified body."""
+        try:
+            return decode(body)
+        except msgspec.MsgspecError as error:
+            raise JournalError(
+                f"{self._path}: entry {number}, before byte {end}: intact, but this program does not understand it ({error})."
+                f" Read it with the version of Claire that wrote it."
+            ) from None
+
+    def _fail(self, offset: int, number: int, what: str) -> NoReturn:
+        raise JournalError(f"{self._path}: entry {number}, byte {offset}: {what}. {_RESTORE}")
+
+
+def _load(path: Path) -> tuple[bytes, bool]:
+    """Return a segment's plain bytes, and whether its file is intact as far as that shows without the chain."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"{path}: cannot be read: {error.strerror}. Check its permissions and the disk.") from error
+    return unpack_segment(data) if path.name.endswith(PACKED) else (data, True)
+
+
+def _segments(folder: Path) -> list[Path]:
+    """Return the segments in order; of one that exists plain and compressed (a crash in between) the plain one."""
+    found: dict[str, Path] = {}
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.name.endswith((PACKED, PLAIN)):
+                stem = path.name.partition(".")[0]
+                found[stem] = path if path.name.endswith(PLAIN) else found.get(stem, path)
+    if not found:
+        raise JournalError(f"{folder}: there is no journal. Give a run directory; `claire history` lists the runs.")
+    numbers = [segment_name(number, "") for number in range(1, len(found) + 1)]
+    for name, path in zip(numbers, found.values(), strict=True):
+        if path.name.partition(".")[0] != name:
+            raise JournalError(f"{folder}: segment {name} is missing; the next file is {path.name}. {_RESTORE}")
+    return list(found.values())
+
+
+def _anchor(folder: Path) -> Anchor | None:
+    place = folder / ANCHOR
+    try:
+        data = place.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise JournalError(f"{place}: cannot be read: {error.strerror}. Check its permissions and the disk.") from error
+    return Anchor.from_bytes(data, place)
