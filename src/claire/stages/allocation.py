@@ -46,7 +46,7 @@ class AllocationRules(Struct, frozen=True):
     unknown_without_money: Decimal = Decimal("0.25")
     """Where no money can move: enough to see a strategy act during the warm-up."""
     money_can_move: bool = False
-    cooldown_h: int = 72
+    cooldown_h: Decimal = Decimal(72)
     """Hours of data time that the fraction stays 0 after HIGH_VOL_CHAOTIC cut it to 0; 0: none."""
 
     def __post_init__(self) -> None:
@@ -55,8 +55,13 @@ class AllocationRules(Struct, frozen=True):
             fraction: Decimal = getattr(self, name)
             if not fraction.is_finite() or not 0 <= fraction <= 1:
                 raise ConfigError(f"allocation.{name} = {fraction}: a fraction lies between 0 and 1")
-        if self.cooldown_h < 0:
+        if not self.cooldown_h.is_finite() or self.cooldown_h < 0:
             raise ConfigError(f"allocation.cooldown_h = {self.cooldown_h}: must be 0 or more hours (usual: 72)")
+
+    @property
+    def cooldown_ns(self) -> int:
+        """The cool-down in nanoseconds of data time."""
+        return int(self.cooldown_h * HOUR_NS)
 
     def fraction(self, regime: Regime) -> Decimal:
         """Return what a regime allows where no cool-down runs."""
@@ -107,8 +112,8 @@ class Allocations(Struct):
             state = self.symbols[change.symbol] = AllocationState(self.initial(change.symbol))
         state.regime = change.after
         allowed = self.rules.fraction(change.after)
-        if change.after is Regime.HIGH_VOL_CHAOTIC and allowed == 0 and self.rules.cooldown_h > 0:
-            state.cooldown_until_ns = change.ts_event_ns + self.rules.cooldown_h * HOUR_NS
+        if change.after is Regime.HIGH_VOL_CHAOTIC and allowed == 0 and self.rules.cooldown_ns > 0:
+            state.cooldown_until_ns = change.ts_event_ns + self.rules.cooldown_ns
             timer = SetTimer(state.cooldown_until_ns, TIMER_PREFIX + change.symbol)
             return *_decide(change.symbol, state, allowed, change.after, change.ts_event_ns), timer
         if state.cooldown_until_ns:

@@ -9,6 +9,7 @@ is counted as late and changes nothing: what a strategy has seen does not change
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -24,10 +25,12 @@ MAX_MISSED = 1_000_000
 """Intervals that one trade may close at once (at one minute: 694 days). Only a wrong clock jumps further."""
 
 
-class OpenCandle(Struct, gc=False):
+@dataclass(slots=True)
+class OpenCandle:
     """The candle of one symbol that is still open, under the names that it will have when closed.
 
-    With `trades` 0 all four prices are the last close.
+    With `trades` 0 all four prices are the last close. A dataclass, for it is written to at every trade, and CPython
+    writes to slots faster than to a Struct (40 ns per trade).
     """
 
     symbol: str
