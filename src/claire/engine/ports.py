@@ -8,11 +8,12 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from claire.model.decisions import Cancel, Decision, Derived, Submit, VenueReport
+from claire.model.books import Posting
+from claire.model.decisions import Cancel, ControlEvent, Decision, Derived, Submit, VenueReport
 from claire.model.instrument import Instrument
 from claire.model.market import Candle, MarketEvent, Timer
 
-Input = MarketEvent | Timer | VenueReport
+Input = MarketEvent | Timer | VenueReport | ControlEvent
 """What enters a pipeline, each with the next input number."""
 
 Recorded = Decision | Derived
@@ -96,6 +97,9 @@ class Recorder(Protocol):
 
     def candle(self, candle: Candle) -> None:
         """Keep one closed candle."""
+
+    def postings(self, postings: Sequence[Posting]) -> None:
+        """Keep postings that a decision caused."""
 
 
 class Pacer(Protocol):

@@ -12,10 +12,11 @@ from decimal import Decimal
 
 from msgspec import Struct, field
 
-from claire.model.decisions import Fill
+from claire.model.decisions import Fill, OrderEvent
 from claire.model.instrument import Instrument
 from claire.model.market import Mark, Side
 from claire.model.money import DECIMALS, divide_half_even, units_of
+from claire.model.orders import TERMINAL
 
 
 class Posting(Struct, frozen=True):
@@ -46,6 +47,8 @@ class Position(Struct):
     """Σ price ticks × lots of the entries; with `bought_lots` the exact average entry price."""
     sold_lots: int = 0
     sold_value: int = 0
+    last_exit_ticks: int = 0
+    """Price of the last exit fill; what a remainder is judged at."""
     realised_units: int = 0
     fee_units: int = 0
     """Fees since the entry, valued in the quote asset."""
@@ -78,6 +81,7 @@ class Position(Struct):
         self.cost_units -= cost
         self.sold_lots += fill.quantity_lots
         self.sold_value += fill.price_ticks * fill.quantity_lots
+        self.last_exit_ticks = fill.price_ticks
         realised = notional + fee_cost - cost
         self.realised_units += realised
         return realised
@@ -90,6 +94,12 @@ class Position(Struct):
         """Whether what is left is too small to sell at this price: below a lot, or below the minimum notional."""
         lots = self.sellable_lots(instrument)
         return lots == 0 or instrument.notional(price_ticks, lots) < instrument.min_notional_units
+
+    def has_ended(self, event: OrderEvent, instrument: Instrument) -> bool:
+        """Whether this order event ends the round trip: an exit is over, and what it left is dust at its price."""
+        if event.side is not Side.SELL or event.state not in TERMINAL or not self.last_exit_ticks:
+            return False
+        return self.is_dust(instrument, self.last_exit_ticks)
 
     @property
     def is_flat(self) -> bool:

@@ -13,7 +13,7 @@ from claire.model.market import Side
 from claire.model.orders import Evidence, OrderState, OrderType
 
 
-class Signal(Struct, frozen=True, tag="signal"):
+class Signal(Struct, frozen=True, tag_field="event", tag="signal"):
     """A strategy's wish. Never a size."""
 
     signal_no: int
@@ -69,7 +69,7 @@ CODE_MEANING: dict[Code, str] = {
 }
 
 
-class Denial(Struct, frozen=True, tag="denial"):
+class Denial(Struct, frozen=True, tag_field="event", tag="denial"):
     """Risk's no, with the numbers compared."""
 
     signal_no: int
@@ -87,7 +87,7 @@ class Denial(Struct, frozen=True, tag="denial"):
     because: str
 
 
-class Intent(Struct, frozen=True, tag="intent"):
+class Intent(Struct, frozen=True, tag_field="event", tag="intent"):
     """An order that risk approved: what execution may send, once."""
 
     order_no: int
@@ -111,7 +111,7 @@ class Intent(Struct, frozen=True, tag="intent"):
     kind: str = "spot"
 
 
-class OrderEvent(Struct, frozen=True, tag="order"):
+class OrderEvent(Struct, frozen=True, tag_field="event", tag="order"):
     """An order reached a state."""
 
     order_no: int
@@ -130,7 +130,7 @@ class OrderEvent(Struct, frozen=True, tag="order"):
     venue_order_id: str = ""
 
 
-class Fill(Struct, frozen=True, tag="fill"):
+class Fill(Struct, frozen=True, tag_field="event", tag="fill"):
     """One execution of ours."""
 
     order_no: int
@@ -151,7 +151,7 @@ class Fill(Struct, frozen=True, tag="fill"):
     venue_order_id: str = ""
 
 
-class PositionDusted(Struct, frozen=True, tag="dusted"):
+class PositionDusted(Struct, frozen=True, tag_field="event", tag="dusted"):
     """What is left of a position is too small to sell: the round trip ends, the quantity goes to the account's dust."""
 
     strategy_id: str
@@ -162,7 +162,7 @@ class PositionDusted(Struct, frozen=True, tag="dusted"):
     price_ticks: int
 
 
-class VenueReport(Struct, frozen=True, tag="report"):
+class VenueReport(Struct, frozen=True, tag_field="event", tag="report"):
     """What a venue says about an order of ours: evidence, or an execution when `trade_id` is set."""
 
     order_no: int
@@ -181,13 +181,13 @@ class VenueReport(Struct, frozen=True, tag="report"):
     venue_order_id: str = ""
 
 
-class Submit(Struct, frozen=True, tag="submit"):
+class Submit(Struct, frozen=True, tag_field="event", tag="submit"):
     """Execution's command to the venue: send this intent, once."""
 
     intent: Intent
 
 
-class Cancel(Struct, frozen=True, tag="cancel"):
+class Cancel(Struct, frozen=True, tag_field="event", tag="cancel"):
     """Execution's command to the venue: cancel this order."""
 
     order_no: int
@@ -195,7 +195,7 @@ class Cancel(Struct, frozen=True, tag="cancel"):
     ts_event_ns: int
 
 
-class SetTimer(Struct, frozen=True, tag="set_timer"):
+class SetTimer(Struct, frozen=True, tag_field="event", tag="set_timer"):
     """A stage asks for a `Timer` at `due_ns`."""
 
     due_ns: int
@@ -211,7 +211,7 @@ class Regime(StrEnum):
     HIGH_VOL_CHAOTIC = "HIGH_VOL_CHAOTIC"
 
 
-class RegimeChanged(Struct, frozen=True, tag="regime"):
+class RegimeChanged(Struct, frozen=True, tag_field="event", tag="regime"):
     """A symbol's regime really changed."""
 
     symbol: str
@@ -222,7 +222,7 @@ class RegimeChanged(Struct, frozen=True, tag="regime"):
     ts_event_ns: int
 
 
-class AllocationDecision(Struct, frozen=True, tag="allocation"):
+class AllocationDecision(Struct, frozen=True, tag_field="event", tag="allocation"):
     """The fraction of the ordinary entry size that a symbol may take now."""
 
     symbol: str
@@ -241,7 +241,7 @@ class TradingState(StrEnum):
     KILLED = "KILLED"
 
 
-class ControlEvent(Struct, frozen=True, tag="control"):
+class ControlEvent(Struct, frozen=True, tag_field="event", tag="control"):
     """An operator or a breaker changed the trading state."""
 
     state: TradingState
@@ -250,7 +250,7 @@ class ControlEvent(Struct, frozen=True, tag="control"):
     ts_event_ns: int
 
 
-class RoundTrip(Struct, frozen=True, tag="round_trip"):
+class RoundTrip(Struct, frozen=True, tag_field="event", tag="round_trip"):
     """A strategy was flat, held a position, and is flat again."""
 
     strategy_id: str

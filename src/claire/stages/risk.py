@@ -28,7 +28,7 @@ from claire.model.decisions import (
 )
 from claire.model.instrument import Instrument
 from claire.model.market import Side
-from claire.model.money import ONE, decimal_of, divide_half_even
+from claire.model.money import ONE, decimal_of, divide_half_even, units_of
 from claire.model.orders import TERMINAL, OrderType
 
 DAY_NS = 86_400_000_000_000
@@ -107,8 +107,6 @@ class RiskState(Struct):
     day_start_equity: int = 0
     loss_day: int = -1
     """The day on which the daily loss limit was reached."""
-    dust_at: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Last exit fill price of positions being sold."""
 
 
 class Risk:
@@ -126,7 +124,7 @@ class Risk:
         self.rules = rules
         self.identity = identity
         self.state = RiskState(books, fractions=dict(fractions))
-        self._stop_pct = stop_pct
+        self._kept_at_stop = {strategy: 100 * ONE - units_of(repr(pct)) for strategy, pct in stop_pct.items()}
 
     # --- what it hears ---
 
@@ -145,26 +143,23 @@ class Risk:
         reservation = state.reservations.get(fill.order_no)
         if reservation is not None:
             reservation.leaves_lots -= fill.quantity_lots
-        if fill.side is Side.SELL:
-            state.dust_at[fill.strategy_id, fill.symbol] = fill.price_ticks
         self.on_valuation(fill.ts_event_ns)
 
     def on_order(self, event: OrderEvent) -> None:
         """Release the reservation of an order that reached a terminal state."""
         if event.state not in TERMINAL:
             return
-        state = self.state
-        state.reservations.pop(event.order_no, None)
-        price = state.dust_at.pop((event.strategy_id, event.symbol), 0) if event.side is Side.SELL else 0
-        position = state.books.positions.get((event.strategy_id, event.symbol))
-        if price and position is not None and position.is_dust(state.books.instruments[event.symbol], price):
-            state.books.to_dust(event.strategy_id, event.symbol, event.ts_event_ns)
+        books = self.state.books
+        self.state.reservations.pop(event.order_no, None)
+        position = books.positions.get((event.strategy_id, event.symbol))
+        if position is not None and position.has_ended(event, books.instruments[event.symbol]):
+            books.to_dust(event.strategy_id, event.symbol, event.ts_event_ns)
 
     def on_valuation(self, ts_event_ns: int) -> None:
         """Look at equity: roll the day over, and latch the daily loss limit."""
         state = self.state
         day = ts_event_ns // DAY_NS
-        if day == state.day and state.books.is_at_rest and not state.reservations:
+        if day == state.day and self.is_at_rest:
             return
         equity = state.books.equity_units
         if day != state.day:
@@ -258,6 +253,11 @@ class Risk:
             price_ticks=signal.price_ticks,
         )
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is held or in flight, so that equity cannot change."""
+        return self.state.books.is_at_rest and not self.state.reservations
+
     # --- what it knows about the account, orders in flight included (quote units) ---
 
     def held_and_in_flight(self, symbol: str | None = None) -> int:
@@ -284,8 +284,7 @@ class Risk:
 
     def stop_ticks(self, signal: Signal) -> int:
         """Price of the strategy's stop if the entry fills at its decision price."""
-        kept = 100 * ONE - round(self._stop_pct.get(signal.strategy_id, 0.0) * ONE)
-        return signal.price_ticks * kept // (100 * ONE)
+        return signal.price_ticks * self._kept_at_stop[signal.strategy_id] // (100 * ONE)
 
 
 def quantity_lots(

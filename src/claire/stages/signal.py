@@ -46,7 +46,6 @@ class Desk:
         self._asked: Side | None = None
         """Side of the wish that is still undecided, live or unknown."""
         self._wait_for_no_entry = False
-        self._last_fill_ticks = 0
         self._hold_until_ns = 0
         self._stop_ticks = 0
         self._target_ticks = 0
@@ -85,7 +84,6 @@ class Desk:
         """A wish was uttered; nothing more is asked until it is answered."""
         self.signals += 1
         self._asked = side
-        self._last_fill_ticks = 0
 
     def on_denial(self, denial: Denial) -> None:
         """Risk said no: free to ask again, but an entry only after the condition was false once."""
@@ -96,7 +94,6 @@ class Desk:
     def on_fill(self, fill: Fill) -> None:
         """Follow the position and set the exit levels from the average entry price."""
         self.position.apply(fill, self.instrument)
-        self._last_fill_ticks = fill.price_ticks
         if fill.side is Side.SELL:
             return
         params = self.strategy.params
@@ -114,10 +111,9 @@ class Desk:
         if event.state not in TERMINAL or self._asked is not event.side:
             return
         self._asked = None
-        filled = self._last_fill_ticks
         if event.side is Side.BUY:
-            self._wait_for_no_entry = not filled
-        elif filled and self.position.is_dust(self.instrument, filled):
+            self._wait_for_no_entry = self.position.is_flat
+        elif self.position.has_ended(event, self.instrument):
             self.went_flat()
 
     def went_flat(self) -> None:

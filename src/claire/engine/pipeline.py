@@ -1,0 +1,265 @@
+"""The pipeline: puts the stages in a line and feeds them one input at a time.
+
+For a market event at time t, in this order:
+
+1. the venue lets what arrived before t meet the market as it stood;
+2. what is due at or before t happens, in order of (due, kind, id): valuation, timers, venue reports;
+3. the event runs through the stages until nothing is caused any more;
+4. the venue takes the event into its market and lets working orders meet it;
+5. reports that are due at t are delivered, before the next market event.
+
+Every input has a number, and everything decided carries the number of the input that caused it. Nothing here reads a
+clock or a file; equal inputs give equal decisions.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from msgspec import Struct
+
+from claire.engine.ports import Input, Recorded, Recorder, Venue
+from claire.model.books import Posting
+from claire.model.decisions import (
+    AllocationDecision,
+    Cancel,
+    ControlEvent,
+    Denial,
+    Fill,
+    Intent,
+    OrderEvent,
+    PositionDusted,
+    RegimeChanged,
+    RoundTrip,
+    SetTimer,
+    Signal,
+    Submit,
+    VenueReport,
+)
+from claire.model.market import Candle, Mark, MarketEvent, Timer, Trade
+from claire.stages.allocation import TIMER_PREFIX as ALLOCATION_TIMER
+from claire.stages.allocation import Allocations
+from claire.stages.candles import TIMER_PREFIX as CANDLE_TIMER
+from claire.stages.candles import Candles
+from claire.stages.execution import Execution
+from claire.stages.portfolio import Portfolio
+from claire.stages.regime import Regimes
+from claire.stages.risk import DAY_NS, Risk
+from claire.stages.signal import Signals
+
+NEVER = 1 << 62
+"""A time after all others, in nanoseconds."""
+
+
+class Stages(Struct):
+    """The stages of one pipeline, in the order of the picture in DESIGN 1."""
+
+    candles: Candles
+    regimes: Regimes
+    allocations: Allocations
+    signals: Signals
+    risk: Risk
+    execution: Execution
+    portfolio: Portfolio
+
+
+class Pipeline:
+    """Drives the stages over inputs, and passes on what they decide."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        venue: Venue,
+        marks: Mapping[str, Mark],
+        recorders: Sequence[Recorder] = (),
+        *,
+        valuation_ns: int = 1_000_000_000,
+        keeps_book: bool = False,
+        records_inputs: bool = False,
+    ) -> None:
+        """Wire the stages to a venue and to recorders.
+
+        Args:
+            stages: The stages, with their state.
+            venue: Where orders go.
+            marks: Last price of each symbol; shared with the books of risk and portfolio, written here only.
+            recorders: Told of every decision, and of every input when `records_inputs`.
+            valuation_ns: Grid of data time on which equity is looked at.
+            keeps_book: The source holds books, so the venue must see every event.
+            records_inputs: Pass inputs to the recorders too.
+        """
+        self.stages = stages
+        self.venue = venue
+        self.marks = marks
+        self.input_no = 0
+        self.market_events = 0
+        self.now_ns = 0
+        self._recorders = tuple(recorders)
+        self._valuation_ns = valuation_ns
+        self._keeps_book = keeps_book
+        self._venue_busy = keeps_book
+        self._records_inputs = records_inputs
+        self._unrecorded: list[Input] = []
+        self._timers: list[tuple[int, str]] = []
+        self._next_valuation_ns = 0
+        self._next_due_ns = 0
+        self._routes = self._make_routes()
+
+    def feed(self, event: MarketEvent) -> None:
+        """Take one market event through the pipeline."""
+        t = event.ts_event_ns
+        if self._venue_busy:
+            self.venue.before(event)
+            if self.venue.next_due_ns < self._next_due_ns:
+                self._next_due_ns = self.venue.next_due_ns
+        if t >= self._next_due_ns:
+            self._advance(event)
+        self.now_ns = t
+        self.input_no += 1
+        self.market_events += 1
+        if self._records_inputs:
+            self._unrecorded.append(event)
+        if type(event) is Trade:
+            mark = self.marks[event.symbol]
+            mark.price_ticks = event.price_ticks
+            mark.ts_event_ns = t
+            caused: Sequence[Any] = self.stages.candles.on_trade(event)
+            if caused:
+                self._run(caused)
+            caused = self.stages.signals.on_trade(event)
+            if caused:
+                self._run(caused)
+        if self._venue_busy:
+            self.venue.after(event)
+            self._deliver(t)
+            self._venue_busy = self._keeps_book or not self.venue.is_idle
+
+    def control(self, event: ControlEvent) -> None:
+        """Take an operator's or a breaker's change of the trading state."""
+        self._take(event, event.ts_event_ns)
+        self._run((event,))
+
+    def flush(self) -> None:
+        """Hand the inputs that caused nothing to the recorders (at the end of a run, and now and then before)."""
+        if self._unrecorded:
+            first_no = self.input_no - len(self._unrecorded) + 1
+            for recorder in self._recorders:
+                recorder.inputs(first_no, self._unrecorded)
+            self._unrecorded = []
+
+    # --- time ---
+
+    def _advance(self, event: MarketEvent) -> None:
+        """Let happen what is due at or before a market event, oldest first."""
+        t = event.ts_event_ns
+        if not self.now_ns:
+            self.now_ns = t
+            self._value(t)
+        while True:
+            due = min(self._timers[0][0] if self._timers else NEVER, self.venue.next_due_ns)
+            if due > t:
+                break
+            if self._next_valuation_ns <= due:
+                self._value(due - due % self._valuation_ns)
+            if self._timers and self._timers[0][0] == due:
+                self._fire(Timer(*heappop(self._timers)))
+                if self._venue_busy:
+                    self.venue.before(event)
+            else:
+                self._deliver(due)
+        if self._next_valuation_ns <= t:
+            self._value(t - t % self._valuation_ns)
+        self._schedule(t)
+
+    def _deliver(self, now_ns: int) -> None:
+        """Deliver the venue's reports that are due."""
+        while self.venue.next_due_ns <= now_ns:
+            for report in self.venue.due(now_ns):
+                self._take(report, report.ts_event_ns)
+                self._run(self.stages.execution.on_report(report))
+
+    def _fire(self, timer: Timer) -> None:
+        self._take(timer, timer.due_ns)
+        if timer.id.startswith(CANDLE_TIMER):
+            self._run(self.stages.candles.on_timer(timer))
+        elif timer.id.startswith(ALLOCATION_TIMER):
+            self._run(self.stages.allocations.on_timer(timer))
+        else:
+            self._run(self.stages.execution.on_timer(timer))
+
+    def _take(self, entered: Timer | VenueReport | ControlEvent, at_ns: int) -> None:
+        self.now_ns = max(self.now_ns, at_ns)
+        self.input_no += 1
+        if self._records_inputs:
+            self._unrecorded.append(entered)
+
+    def _value(self, at_ns: int) -> None:
+        """Look at equity at one moment of the grid. Between two inputs nothing changes, so one look stands for all."""
+        self.stages.risk.on_valuation(at_ns)
+        self.stages.portfolio.on_valuation()
+        self._schedule(at_ns)
+
+    def _schedule(self, t: int) -> None:
+        """Find the next moment at which something is due. While nothing is held, only the day's turn needs a look."""
+        grid = DAY_NS if self.stages.risk.is_at_rest else self._valuation_ns
+        self._next_valuation_ns = t - t % grid + grid
+        timer_ns = self._timers[0][0] if self._timers else NEVER
+        self._next_due_ns = min(self._next_valuation_ns, timer_ns, self.venue.next_due_ns)
+
+    # --- events ---
+
+    def _run(self, events: Iterable[Any]) -> None:
+        """Run events through the stages, and all that they cause, in causal order."""
+        queue = deque(events)
+        while queue:
+            event = queue.popleft()
+            for handle in self._routes[type(event)]:
+                caused = handle(event)
+                if caused:
+                    queue.extend(caused)
+        self._venue_busy = self._keeps_book or not self.venue.is_idle
+        self._schedule(self.now_ns)
+
+    def _make_routes(self) -> dict[type, tuple[Callable[[Any], Any], ...]]:
+        """Say who hears what, in which order. Read it as the picture in DESIGN 1."""
+        s, record = self.stages, self._record
+        return {
+            Candle: (self._record_candle, s.regimes.on_candle, s.signals.on_candle),
+            RegimeChanged: (record, s.allocations.on_regime),
+            AllocationDecision: (record, s.risk.on_allocation),
+            Signal: (record, s.portfolio.on_signal, s.risk.on_signal),
+            Denial: (record, s.signals.on_denial),
+            Intent: (record, s.execution.on_intent),
+            Submit: (self._submit,),
+            Cancel: (self._cancel,),
+            OrderEvent: (record, s.signals.on_order, s.risk.on_order, s.portfolio.on_order),
+            Fill: (record, s.signals.on_fill, s.risk.on_fill, s.portfolio.on_fill),
+            PositionDusted: (record, s.signals.on_dusted, s.portfolio.on_dusted),
+            ControlEvent: (record, s.risk.on_control),
+            Posting: (self._post,),
+            RoundTrip: (record,),
+            SetTimer: (self._set_timer,),
+        }
+
+    def _record(self, event: Recorded) -> None:
+        self.flush()
+        for recorder in self._recorders:
+            recorder.decided(self.input_no, event)
+
+    def _record_candle(self, candle: Candle) -> None:
+        for recorder in self._recorders:
+            recorder.candle(candle)
+
+    def _post(self, posting: Posting) -> None:
+        for recorder in self._recorders:
+            recorder.postings((posting,))
+
+    def _submit(self, command: Submit) -> None:
+        self.venue.submit(command, self.now_ns)
+
+    def _cancel(self, command: Cancel) -> None:
+        self.venue.cancel(command, self.now_ns)
+
+    def _set_timer(self, command: SetTimer) -> None:
+        heappush(self._timers, (command.due_ns, command.id))
