@@ -1,0 +1,395 @@
+"""What can be configured: every key once, with its type, default, range, unit and meaning.
+
+The reference in `docs/configuration.md`, the example file and the JSON schema are generated from these classes.
+Unknown keys are errors everywhere. Values are checked here one by one; `checks` holds what concerns two of them.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from claire.latch import ceilings
+from claire.model.money import DECIMALS
+
+PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+"""How a number is written: no unit, no thousands separators."""
+
+
+class Mode(StrEnum):
+    """Where orders go and whether money moves (DESIGN 12)."""
+
+    BACKTEST = "backtest"
+    PAPER = "paper"
+    TESTNET = "testnet"
+    SHADOW = "shadow"
+    CANARY = "canary"
+    LIVE = "live"
+
+
+class RiskProfile(StrEnum):
+    """Which limits hold."""
+
+    DEFAULT = "default"
+    """All of them."""
+    UNLIMITED = "unlimited"
+    """Cash and venue rules only; for backtest and replay."""
+
+
+class FeeAsset(StrEnum):
+    """What a fee is taken from."""
+
+    QUOTE = "quote"
+    BASE = "base"
+    """Buys pay in what they bought, sells in what they got: as most spot venues do."""
+
+
+class AllocationMode(StrEnum):
+    """Whether the regime scales the entry size."""
+
+    REGIME = "regime"
+    FULL = "full"
+
+
+class Keep(StrEnum):
+    """What the journal keeps."""
+
+    ALL = "all"
+    """Every input and every decision."""
+    TRADED = "traded"
+    """Of the inputs only those that something was decided from, and how to find the others; every decision."""
+    DECISIONS = "decisions"
+    """Decisions only, and how to find the inputs."""
+
+
+class EntryType(StrEnum):
+    """How an entry meets the book. Exits are market orders."""
+
+    MARKET = "market"
+    IOC = "ioc"
+    LIMIT = "limit"
+
+
+def _number(value: object) -> object:
+    """Let through what is plainly a number; a truth value is none, and neither is ``5 %``."""
+    if isinstance(value, str):
+        value = value.strip()
+        if PLAIN_NUMBER.fullmatch(value):
+            return Decimal(value)
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return Decimal(repr(value)) if isinstance(value, float) else value
+    raise PydanticCustomError("not_a_number", "not a number")
+
+
+def _whole_number(value: object) -> object:
+    number = _number(value)
+    if isinstance(number, Decimal):
+        if not number.is_finite() or number != number.to_integral_value():
+            raise PydanticCustomError("not_a_whole_number", "not a whole number")
+        return int(number)
+    return number
+
+
+def _text(value: object) -> object:
+    if isinstance(value, str):
+        return value.strip()
+    raise PydanticCustomError("not_text", "not text")
+
+
+def _list(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _short(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]+([._/:-][A-Za-z0-9]+)*", value) or len(value) > 40:
+        raise PydanticCustomError("not_a_symbol", "not a symbol")
+    return value
+
+
+Number = Annotated[Decimal, BeforeValidator(_number), Field(decimal_places=DECIMALS)]
+Count = Annotated[int, BeforeValidator(_whole_number)]
+Text = Annotated[str, BeforeValidator(_text)]
+Symbol = Annotated[str, BeforeValidator(_text), AfterValidator(_short)]
+Asset = Annotated[str, BeforeValidator(_text), Field(pattern=r"^[A-Z0-9]{1,20}$")]
+Amount = Annotated[Number, Field(ge=0, le=10**15)]
+Step = Annotated[Number, Field(gt=0, le=10**9)]
+
+
+def _key(default: Any, meaning: str, *, unit: str = "", ceiling: bool = False, **bounds: Any) -> Any:
+    """Declare one key: default, meaning, unit, bounds; `ceiling` says that its upper bound is one of the latch's."""
+    return Field(default, description=meaning, json_schema_extra={"unit": unit, "ceiling": ceiling}, **bounds)
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown keys are errors; values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AccountSettings(Section):
+    """What Claire may trade with."""
+
+    id: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")] = _key("paper", "Name of the account.")
+    currency: Asset | None = _key(
+        None,
+        "Asset that equity is counted in. Default: the common quote asset of the configured symbols, else USDT.",
+        unit="asset, in capitals",
+    )
+    capital: Annotated[Number, Field(gt=0, le=10**15)] | None = _key(
+        None,
+        "How much of `account.currency` may be traded; never more than the balance. Default: the whole paper balance.",
+        unit="`account.currency`",
+    )
+
+
+class PaperSettings(Section):
+    """The paper venue."""
+
+    balance: dict[Asset, Amount] = _key(
+        {"USDT": Decimal(1000)},
+        "What the paper account starts with. Any amount given replaces the default.",
+        unit="ASSET",
+    )
+    latency_ms: Count = _key(50, "Latency, each of the three parts below.", unit="milliseconds", ge=0, le=60_000)
+    feed_latency_ms: Count | None = _key(
+        None, "Venue to Claire. Default: `paper.latency_ms`.", unit="milliseconds", ge=0, le=60_000
+    )
+    entry_latency_ms: Count | None = _key(
+        None, "Order from Claire to the venue. Default: `paper.latency_ms`.", unit="milliseconds", ge=0, le=60_000
+    )
+    response_latency_ms: Count | None = _key(
+        None, "Answer from the venue to Claire. Default: `paper.latency_ms`.", unit="milliseconds", ge=0, le=60_000
+    )
+    slippage_ticks: Count = _key(
+        1, "How much worse than the trade a market order fills where there is no book.", unit="ticks", ge=0, le=10_000
+    )
+
+    @property
+    def feed_ms(self) -> int:
+        """Effective latency from the venue to Claire."""
+        return self.latency_ms if self.feed_latency_ms is None else self.feed_latency_ms
+
+    @property
+    def entry_ms(self) -> int:
+        """Effective latency of an order on its way to the venue."""
+        return self.latency_ms if self.entry_latency_ms is None else self.entry_latency_ms
+
+    @property
+    def response_ms(self) -> int:
+        """Effective latency of the venue's answer."""
+        return self.latency_ms if self.response_latency_ms is None else self.response_latency_ms
+
+
+class FeeSettings(Section):
+    """What the paper venue charges."""
+
+    taker_bps: Number = _key(
+        Decimal(5), "Fee of an order that takes.", unit="bps of the value (5 means 0.05 %)", ge=0, le=1000
+    )
+    maker_bps: Number = _key(
+        Decimal(0), "Fee of an order that rests.", unit="bps of the value (5 means 0.05 %)", ge=0, le=1000
+    )
+    asset: FeeAsset = _key(FeeAsset.QUOTE, "What a fee is taken from: the quote asset, or `base`: buys pay in base.")
+
+
+class RiskSettings(Section):
+    """How much may be risked. Every limit has a ceiling (`claire/latch/ceilings.py`) that no configuration exceeds."""
+
+    profile: RiskProfile = _key(
+        RiskProfile.DEFAULT,
+        "`unlimited`: cash and venue rules only; backtest and replay only, and every result says so.",
+    )
+    position_pct: Number = _key(
+        Decimal(5), "Size of an entry, before allocation. Must fit all limits below.", unit="% of equity", gt=0, le=100
+    )
+    max_order_pct: Number = _key(
+        Decimal(10), "Largest order.", unit="% of equity", gt=0, le=ceilings.MAX_ORDER_PCT, ceiling=True
+    )
+    max_symbol_pct: Number = _key(
+        Decimal(20),
+        "Largest exposure in one symbol, held and in flight.",
+        unit="% of equity",
+        gt=0,
+        le=ceilings.MAX_SYMBOL_PCT,
+        ceiling=True,
+    )
+    max_gross_pct: Number = _key(
+        Decimal(60),
+        "Largest exposure in all symbols, held and in flight.",
+        unit="% of equity",
+        gt=0,
+        le=ceilings.MAX_GROSS_PCT,
+        ceiling=True,
+    )
+    cash_reserve_pct: Number = _key(
+        Decimal(5),
+        "Free cash that an entry must leave.",
+        unit="% of equity",
+        ge=0,
+        le=ceilings.MAX_CASH_RESERVE_PCT,
+        ceiling=True,
+    )
+    max_open_orders: Count = _key(
+        20, "Orders working or in flight at once.", unit="orders", ge=1, le=ceilings.MAX_OPEN_ORDERS, ceiling=True
+    )
+    max_daily_loss_pct: Number = _key(
+        Decimal(3),
+        "Loss since 00:00 UTC after which entries stop until the next day.",
+        unit="% of the day's first equity",
+        gt=0,
+        le=ceilings.MAX_DAILY_LOSS_PCT,
+        ceiling=True,
+    )
+    max_data_age_ms: Count = _key(
+        2000,
+        "Oldest last trade that an entry may rest on.",
+        unit="milliseconds",
+        ge=1,
+        le=ceilings.MAX_DATA_AGE_MS,
+        ceiling=True,
+    )
+
+
+class AllocationSettings(Section):
+    """How the regime scales entries."""
+
+    mode: AllocationMode = _key(AllocationMode.REGIME, "`full`: every entry has its full size, whatever the regime.")
+    cooldown_h: Number = _key(
+        Decimal(72), "How long entries stay off after a chaotic regime, in data time.", unit="hours", ge=0, le=8760
+    )
+
+
+class RegimeSettings(Section):
+    """How the market's regime is told."""
+
+    high_vol_atr_pct: Number = _key(
+        Decimal("1.5"),
+        "ATR(14) of one-minute candles from which a market is chaotic.",
+        unit="% of the close",
+        gt=0,
+        le=100,
+    )
+
+
+class PortfolioSettings(Section):
+    """How the portfolio is valued."""
+
+    valuation_s: Count = _key(1, "Data time between two valuations of equity.", unit="seconds", ge=1, le=3600)
+
+
+class JournalSettings(Section):
+    """What a run keeps."""
+
+    record: Keep = _key(
+        Keep.ALL, "Inputs kept: all of them, those that decided something, or none. Decisions are always kept."
+    )
+    keep_days: Count = _key(0, "How long runs are kept (0: for ever).", unit="days", ge=0, le=36_500)
+    segment_mb: Count = _key(64, "Size at which a journal segment is closed and compressed.", unit="MB", ge=1, le=4096)
+
+
+class ExecutionSettings(Section):
+    """How orders are sent."""
+
+    entry_type: EntryType = _key(EntryType.MARKET, "How an entry meets the book. Exits are market orders.")
+    entry_ttl_s: Number = _key(
+        Decimal(60), "How long a resting entry may wait before it is cancelled.", unit="seconds", gt=0, le=86_400
+    )
+
+
+class MarketSettings(Section):
+    """Where market data comes from."""
+
+    source: Text = _key(
+        "",
+        "`synth[:KEY=VALUE,…]`, `stub` (the synthetic market, marked STUB), `recorded:FILE`, or `mexc_pb` (planned)."
+        " Default: `synth` for `claire run`. Alias: `WS_SOURCE`.",
+    )
+    interval: Literal["10ms", "100ms", "1m", "5m", "15m", "30m", "60m", "4h", "1d", "1W", "1M"] = _key(
+        "100ms", "Update interval of the venue's stream, for the source `mexc_pb`. Alias: `MEXC_INTERVAL`."
+    )
+
+
+class SecretsSettings(Section):
+    """Where secrets lie. Nothing needs one yet."""
+
+    path: Text = _key("", "File or folder of secrets, readable by its owner only (0600). Alias: `SECRETS_PATH`.")
+
+
+class InstrumentSettings(Section):
+    """Trading rules of one symbol; what is given here wins over every other source."""
+
+    tick: Step | None = _key(None, "Price step.", unit="quote per base")
+    lot: Step | None = _key(None, "Quantity step.", unit="base")
+    min_notional: Amount | None = _key(None, "Smallest value of an order.", unit="quote")
+    base: Asset | None = _key(None, "Base asset, where the symbol does not tell.", unit="asset, in capitals")
+    quote: Asset | None = _key(None, "Quote asset, where the symbol does not tell.", unit="asset, in capitals")
+
+
+class StrategySettings(Section):
+    """One strategy. In the file its parameters stand beside `id`, `kind` and `symbols`."""
+
+    id: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")] = _key(
+        ..., "Name of this strategy in results, unique in the file.", unit="letters, digits, - and _; at most 32"
+    )
+    kind: Annotated[Text, Field(min_length=1)] = _key(
+        ..., "A built-in strategy, or a file of yours: `my_file.py` or `my_file.py:ClassName`."
+    )
+    symbols: Annotated[tuple[Symbol, ...], BeforeValidator(_list)] = _key(
+        (), "What it trades. Default: every symbol of the market source."
+    )
+    params: Mapping[str, Any] = _key({}, "Every parameter of the strategy with its effective value.")
+
+
+DEFAULT_STRATEGY = StrategySettings(id="momentum-1", kind="momentum")
+"""What trades when no `[[strategy]]` is configured."""
+
+
+class Settings(BaseSettings):
+    """The effective configuration of one run.
+
+    Constructed directly it takes its arguments only; `load` is what reads files and the environment.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    config_version: Count = _key(1, "Version of this file's format.", ge=1, le=1)
+    mode: Mode = _key(Mode.PAPER, "Where orders go. Modes that are not built yet are refused.")
+    account: AccountSettings = AccountSettings()
+    paper: PaperSettings = PaperSettings()
+    fees: FeeSettings = FeeSettings()
+    risk: RiskSettings = RiskSettings()
+    allocation: AllocationSettings = AllocationSettings()
+    regime: RegimeSettings = RegimeSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
+    journal: JournalSettings = JournalSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    market: MarketSettings = MarketSettings()
+    secrets: SecretsSettings = SecretsSettings()
+    instruments: dict[Symbol, InstrumentSettings] = Field({}, description="Trading rules by symbol.")
+    strategy: Annotated[tuple[StrategySettings, ...], Field(min_length=1)] = (DEFAULT_STRATEGY,)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing from outside: `load` subclasses this with the layers it has read."""
+        return (init_settings,)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The configured symbols in order of first mention; empty when a strategy trades every symbol of the source."""
+        if any(not strategy.symbols for strategy in self.strategy):
+            return ()
+        return tuple(dict.fromkeys(symbol for strategy in self.strategy for symbol in strategy.symbols))
