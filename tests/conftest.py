@@ -15,25 +15,8 @@ TESTS: Final = Path(__file__).resolve().parent
 CHECKOUT: Final = TESTS.parent
 
 TIER: Final = os.environ.get("CLAIRE_TIER", "test")
-if TIER not in {"test", "ci", "evidence"}:
-    raise pytest.UsageError(f"CLAIRE_TIER={TIER}: there is no such tier. Use test, ci or evidence.")
-
-
-def find_shared() -> Path | None:
-    """Return the folder of recordings: `CLAIRE_SHARED`, else `shared` beside the checkout; None if there is none."""
-    named = os.environ.get("CLAIRE_SHARED")
-    folder = Path(named) if named else CHECKOUT.parent / "shared"
-    if (folder / "data").is_dir():
-        return folder.resolve()
-    if os.environ.get("CLAIRE_REQUIRE_SHARED") == "1":
-        raise pytest.UsageError(
-            f"CLAIRE_REQUIRE_SHARED=1, but {folder} holds no folder data/."
-            " Give the recordings with CLAIRE_SHARED=/path/to/shared."
-        )
-    return None
-
-
-SHARED: Final = find_shared()
+NAMED: Final = Path(os.environ.get("CLAIRE_SHARED") or CHECKOUT.parent / "shared")
+SHARED: Final = NAMED.resolve() if (NAMED / "data").is_dir() else None
 
 collect_ignore: list[str] = []
 if SHARED is None:
@@ -46,6 +29,17 @@ configuration.set_hypothesis_home_dir(CHECKOUT / ".cache" / "hypothesis")
 settings.register_profile("claire", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("evidence", deadline=None, derandomize=False, max_examples=2000, print_blob=True)
 settings.load_profile("evidence" if TIER == "evidence" else "claire")
+
+
+def pytest_configure() -> None:
+    """Refuse what the environment asks for and this machine cannot give."""
+    if TIER not in {"test", "ci", "evidence"}:
+        raise pytest.UsageError(f"CLAIRE_TIER={TIER}: there is no such tier. Use test, ci or evidence.")
+    if SHARED is None and os.environ.get("CLAIRE_REQUIRE_SHARED") == "1":
+        raise pytest.UsageError(
+            f"CLAIRE_REQUIRE_SHARED=1, but {NAMED} holds no folder data/."
+            " Give the recordings with CLAIRE_SHARED=/path/to/shared."
+        )
 
 
 @pytest.fixture(scope="session")
