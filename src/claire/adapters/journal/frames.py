@@ -101,7 +101,7 @@ class Anchor(Struct, frozen=True, forbid_unknown_fields=True):
         """
         try:
             anchor = msgspec.json.decode(data, type=cls)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise JournalError(
                 f"{place}: damaged, it cannot be read ({error}). Restore the run from a backup."
             ) from None

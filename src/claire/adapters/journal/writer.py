@@ -189,8 +189,8 @@ class JournalWriter:
         self.sync()
         anchor = Anchor.of(self._entries, self._segment, self._chain)
         try:
-            write_durably(self._folder / ANCHOR, anchor.to_bytes())
             self._await_packing()
+            write_durably(self._folder / ANCHOR, anchor.to_bytes())
         except OSError as error:
             raise self._failed(error) from error
         self._release("is finished")
