@@ -28,7 +28,8 @@ def _signal(e: Signal, i: Instrument) -> tuple[Any, ...]:
 
 def _intent(e: Intent, i: Instrument) -> tuple[Any, ...]:
     quantity, limit = i.quantity_text(e.quantity_lots), i.price_text(e.limit_ticks)
-    return ("intent", e.order_no, e.signal_no, e.strategy_id, e.symbol, e.side, e.type, quantity, limit, e.reduce_only, e.ts_event_ns)  # fmt: skip
+    asked = (e.side, e.type, quantity, limit, e.reduce_only)
+    return ("intent", e.order_no, e.signal_no, e.strategy_id, e.symbol, *asked, e.ts_event_ns)
 
 
 def _denial(e: Denial, i: Instrument) -> tuple[Any, ...]:

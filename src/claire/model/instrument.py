@@ -6,7 +6,7 @@ from typing import Self
 from msgspec import Struct
 
 from claire.model.errors import DataError
-from claire.model.money import DECIMALS, ONE, decimal_text, divide_half_even, plain_text, units_of
+from claire.model.money import DECIMALS, ONE, decimal_text, divide_half_even, plain_text, step_of, units_of
 
 QUOTES = (
     "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD1", "USDE", "DAI", "USD", "EUR", "GBP", "TRY", "BRL", "BTC", "ETH", "BNB",
@@ -41,7 +41,7 @@ class Instrument(Struct, frozen=True):
     min_notional_units: int = 0
 
     @classmethod
-    def checked(  # noqa: PLR0913 - an instrument has that many rules
+    def checked(
         cls,
         symbol: str,
         tick: Decimal,
@@ -59,8 +59,8 @@ class Instrument(Struct, frozen=True):
         """Build an instrument from its rules.
 
         Raises:
-            DataError: a step is not a positive finite number, the minimum notional is negative, the steps are
-                too fine for exact arithmetic, or the symbol cannot be split into base and quote.
+            DataError: a step is not a positive finite number, the minimum notional is negative, the steps or the
+                scales are too fine for exact arithmetic, or the symbol cannot be split into base and quote.
         """
         for name, value in (("tick", tick), ("lot", lot)):
             if not value.is_finite() or value <= 0:
@@ -69,6 +69,11 @@ class Instrument(Struct, frozen=True):
             raise DataError(
                 f"{symbol}: min_notional {min_notional} is not zero or more; set instruments.{symbol}.min_notional"
             )
+        for name, decimals in (("base_decimals", base_decimals), ("quote_decimals", quote_decimals)):
+            if not 0 <= decimals <= DECIMALS:
+                raise DataError(f"{symbol}: {name} {decimals} is not 0–{DECIMALS}; set instruments.{symbol}.{name}")
+        if decimals_of(min_notional) > DECIMALS:
+            raise DataError(f"{symbol}: min_notional {min_notional} has more than {DECIMALS} decimals")
         tick, lot = Decimal(plain_text(tick)), Decimal(plain_text(lot))
         if decimals_of(tick) + decimals_of(lot) > DECIMALS:
             raise DataError(
@@ -107,7 +112,7 @@ class Instrument(Struct, frozen=True):
         exact = price_ticks * whole_lots * self.unit_value
         if not rest:
             return exact
-        step = 10 ** (DECIMALS - self.quote_decimals)
+        step = step_of(self.quote_decimals)
         return exact + divide_half_even(price_ticks * self.unit_value * rest, self.lot_units * step) * step
 
     def price(self, ticks: int) -> Decimal:

@@ -10,8 +10,14 @@ from decimal import Decimal, InvalidOperation
 DECIMALS = 18
 """How many decimals of an asset a unit resolves."""
 
-ONE = 10**DECIMALS
+ONE: int = 10**DECIMALS
 """Units in one whole of an asset."""
+
+
+def step_of(decimals: int) -> int:
+    """Return the units in the smallest step that `decimals` (0–18) decimals resolve."""
+    step: int = 10 ** (DECIMALS - decimals)
+    return step
 
 
 def units_of(value: Decimal | int | str) -> int:
@@ -26,12 +32,12 @@ def units_of(value: Decimal | int | str) -> int:
         raise ValueError(f"{value!r} is not a decimal number") from None
     if not isinstance(exponent, int):
         raise ValueError(f"{value!r} is not a finite number")
-    coefficient = int("".join(map(str, digits)) or "0")
+    units: int = int("".join(map(str, digits)) or "0")
     shift = DECIMALS + exponent
     if shift >= 0:
-        units = coefficient * 10**shift
+        units *= int(10**shift)
     else:
-        units, rest = divmod(coefficient, 10**-shift)
+        units, rest = divmod(units, 10**-shift)
         if rest:
             raise ValueError(f"{value} has more than {DECIMALS} decimals")
     return -units if sign else units
@@ -60,7 +66,7 @@ def divide_half_even(numerator: int, denominator: int) -> int:
 
 def round_units(units: int, decimals: int) -> int:
     """Round an amount half-even to `decimals` (0–18) decimals; the result is in units again."""
-    step = 10 ** (DECIMALS - decimals)
+    step = step_of(decimals)
     return divide_half_even(units, step) * step
 
 

@@ -23,7 +23,7 @@ from claire.model.decisions import Cancel, Intent, Submit, VenueReport
 from claire.model.errors import ConfigError
 from claire.model.instrument import Instrument
 from claire.model.market import MarketEvent, Side, Trade
-from claire.model.money import DECIMALS, ONE, decimal_of, divide_half_even, units_of
+from claire.model.money import ONE, decimal_of, divide_half_even, step_of, units_of
 from claire.model.orders import Evidence, OrderType
 
 NEVER: Final = 2**63 - 1
@@ -336,7 +336,7 @@ class PaperVenue:
         notional = instrument.notional(limit_ticks, lots)
         if self.rules.fee_asset != "quote":
             return notional
-        step: int = 10 ** (DECIMALS - instrument.quote_decimals)
+        step = step_of(instrument.quote_decimals)
         bps = max(self._taker, self._maker, 0)
         return notional + -(-notional * bps // (10_000 * ONE * step)) * step
 
@@ -474,7 +474,7 @@ def _is_reached(order: _Working, trade: Trade) -> bool:
 
 def _share(units: int, bps_units: int, decimals: int) -> int:
     """Return basis points of an amount, rounded half-even to `decimals`."""
-    step: int = 10 ** (DECIMALS - decimals)
+    step = step_of(decimals)
     return divide_half_even(units * bps_units, 10_000 * ONE * step) * step
 
 
