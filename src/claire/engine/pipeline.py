@@ -24,7 +24,6 @@ from claire.model.books import Posting
 from claire.model.decisions import (
     AllocationDecision,
     Cancel,
-    ControlEvent,
     Denial,
     Fill,
     Intent,
@@ -94,7 +93,11 @@ class Pipeline:
         self.marks = marks
         self.input_no = 0
         self.market_events = 0
+        self.book_events = 0
+        """Market events that were no trades."""
+        self.first_ns = 0
         self.now_ns = 0
+        """Market time: of the last thing that happened."""
         self._recorders = tuple(recorders)
         self._valuation_ns = valuation_ns
         self._keeps_book = keeps_book
@@ -130,15 +133,12 @@ class Pipeline:
             caused = self.stages.signals.on_trade(event)
             if caused:
                 self._run(caused)
+        else:
+            self.book_events += 1
         if self._venue_busy:
             self.venue.after(event)
             self._deliver(t)
             self._venue_busy = self._keeps_book or not self.venue.is_idle
-
-    def control(self, event: ControlEvent) -> None:
-        """Take an operator's or a breaker's change of the trading state."""
-        self._take(event, event.ts_event_ns)
-        self._run((event,))
 
     def flush(self) -> None:
         """Hand the inputs that caused nothing to the recorders (at the end of a run, and now and then before)."""
@@ -148,13 +148,18 @@ class Pipeline:
                 recorder.inputs(first_no, self._unrecorded)
             self._unrecorded = []
 
+    @property
+    def trades_in(self) -> int:
+        """Trades taken so far."""
+        return self.market_events - self.book_events
+
     # --- time ---
 
     def _advance(self, event: MarketEvent) -> None:
         """Let happen what is due at or before a market event, oldest first."""
         t = event.ts_event_ns
         if not self.now_ns:
-            self.now_ns = t
+            self.now_ns = self.first_ns = t
             self._value(t)
         while True:
             due = min(self._timers[0][0] if self._timers else NEVER, self.venue.next_due_ns)
@@ -188,7 +193,7 @@ class Pipeline:
         else:
             self._run(self.stages.execution.on_timer(timer))
 
-    def _take(self, entered: Timer | VenueReport | ControlEvent, at_ns: int) -> None:
+    def _take(self, entered: Timer | VenueReport, at_ns: int) -> None:
         self.now_ns = max(self.now_ns, at_ns)
         self.input_no += 1
         if self._records_inputs:
@@ -236,7 +241,6 @@ class Pipeline:
             OrderEvent: (record, s.signals.on_order, s.risk.on_order, s.portfolio.on_order),
             Fill: (record, s.signals.on_fill, s.risk.on_fill, s.portfolio.on_fill),
             PositionDusted: (record, s.signals.on_dusted, s.portfolio.on_dusted),
-            ControlEvent: (record, s.risk.on_control),
             Posting: (self._post,),
             RoundTrip: (record,),
             SetTimer: (self._set_timer,),

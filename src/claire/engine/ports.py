@@ -9,11 +9,11 @@ from typing import Protocol
 from msgspec import Struct
 
 from claire.model.books import Posting
-from claire.model.decisions import Cancel, ControlEvent, Decision, Derived, Submit, VenueReport
+from claire.model.decisions import Cancel, Decision, Derived, Submit, VenueReport
 from claire.model.instrument import Instrument
 from claire.model.market import Candle, MarketEvent, Timer
 
-Input = MarketEvent | Timer | VenueReport | ControlEvent
+Input = MarketEvent | Timer | VenueReport
 """What enters a pipeline, each with the next input number."""
 
 Recorded = Decision | Derived

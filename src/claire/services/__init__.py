@@ -1,0 +1,1 @@
+"""Runs the pipeline: the embedded topology in one process, and replay."""

@@ -1,0 +1,184 @@
+"""Puts the embedded topology together: stages, paper venue and books for one configuration and one market source."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct
+
+from claire.adapters.config import parameters
+from claire.adapters.config.schema import RiskProfile, Settings, StrategySettings
+from claire.adapters.venues.paper import PaperRules, PaperVenue
+from claire.engine.pipeline import Pipeline, Stages
+from claire.engine.ports import MarketSource, Recorder
+from claire.engine.tally import Tally
+from claire.model.books import Books, Posting
+from claire.model.errors import ConfigError, did_you_mean
+from claire.model.instrument import Instrument
+from claire.model.market import Mark
+from claire.model.money import plain_text, units_of
+from claire.model.orders import OrderType
+from claire.stages.allocation import AllocationMode, AllocationRules, Allocations
+from claire.stages.candles import Candles
+from claire.stages.execution import Execution
+from claire.stages.portfolio import Portfolio
+from claire.stages.regime import RegimeRules, Regimes
+from claire.stages.risk import Identity, Risk, RiskRules
+from claire.stages.signal import Desk, Signals
+from claire.strategies import load
+
+PAPER_VENUE = "paper"
+
+
+class Assembly(Struct):
+    """One assembled pipeline, ready for its first event."""
+
+    pipeline: Pipeline
+    tally: Tally
+    symbols: tuple[str, ...]
+    """The symbols that strategies trade, in order of first mention."""
+    opening: list[Posting]
+    """The postings that put the capital into the books."""
+
+
+def assemble(
+    settings: Settings, source: MarketSource, recorders: Sequence[Recorder] = (), *, records_inputs: bool = False
+) -> Assembly:
+    """Build the pipeline that `settings` describe over `source`.
+
+    Raises:
+        ConfigError: a strategy trades a symbol that the source does not hold, its quote asset is not the account's
+            currency, or the account holds nothing of it.
+    """
+    instruments = source.instruments
+    owners = [(strategy, symbols_of(strategy, instruments)) for strategy in settings.strategy]
+    symbols = tuple(dict.fromkeys(symbol for _, traded in owners for symbol in traded))
+    currency = _currency(settings, {symbol: instruments[symbol] for symbol in symbols})
+    capital = _capital(settings, currency)
+    marks = {symbol: Mark() for symbol in instruments}
+    first_ns = source.info.first_ns
+    portfolio_books, opening = _books(currency, capital, instruments, marks, first_ns)
+    risk_books, _ = _books(currency, capital, instruments, marks, first_ns)
+    allocations = Allocations(_allocation_rules(settings))
+    desks = [
+        _desk(settings, strategy, instruments[symbol]) for strategy, traded in owners for symbol in traded
+    ]
+    stages = Stages(
+        candles=Candles(),
+        regimes=Regimes(RegimeRules(high_vol_atr_pct=float(settings.regime.high_vol_atr_pct))),
+        allocations=allocations,
+        signals=Signals(desks),
+        risk=Risk(
+            _risk_rules(settings),
+            risk_books,
+            Identity(settings.account.id, PAPER_VENUE, "C"),
+            {desk.strategy_id: desk.strategy.params.stop_loss_pct for desk in desks},
+            {symbol: allocations.initial(symbol) for symbol in symbols},
+        ),
+        execution=Execution(),
+        portfolio=Portfolio(portfolio_books),
+    )
+    tally = Tally(instruments)
+    pipeline = Pipeline(
+        stages,
+        PaperVenue(instruments, _paper_rules(settings), settings.paper.balance),
+        marks,
+        (tally, *recorders),
+        valuation_ns=settings.portfolio.valuation_s * 1_000_000_000,
+        keeps_book=source.info.has_book,
+        records_inputs=records_inputs,
+    )
+    return Assembly(pipeline, tally, symbols, opening)
+
+
+def symbols_of(strategy: StrategySettings, instruments: Mapping[str, Instrument]) -> tuple[str, ...]:
+    """Return what a strategy trades of a source: its symbols, or all of them where it names none.
+
+    Raises:
+        ConfigError: it names a symbol that the source does not hold.
+    """
+    for symbol in strategy.symbols:
+        if symbol not in instruments:
+            raise ConfigError(
+                f"strategy {strategy.id} trades {symbol}, which the market source does not hold."
+                f"{did_you_mean(symbol, instruments)} It holds: {', '.join(sorted(instruments))}."
+            )
+    return strategy.symbols or tuple(sorted(instruments))
+
+
+def _desk(settings: Settings, strategy: StrategySettings, instrument: Instrument) -> Desk:
+    kind = load(strategy.kind)
+    params = msgspec.convert(parameters(settings, strategy.id), kind.Params)
+    return Desk(strategy.id, kind(params, instrument), settings.risk.max_data_age_ms * 1_000_000)
+
+
+def _currency(settings: Settings, traded: Mapping[str, Instrument]) -> str:
+    quotes = sorted(dict.fromkeys(instrument.quote for instrument in traded.values()))
+    currency = settings.account.currency or quotes[0]
+    for instrument in traded.values():
+        if instrument.quote != currency:
+            raise ConfigError(
+                f"{instrument.symbol} is quoted in {instrument.quote}, the account counts in {currency}."
+                f" Trade symbols of one quote asset in one run, or set account.currency={instrument.quote}."
+            )
+    return currency
+
+
+def _capital(settings: Settings, currency: str) -> Decimal:
+    balance = settings.paper.balance.get(currency, Decimal(0))
+    if balance <= 0:
+        held = ", ".join(f"{plain_text(amount)} {asset}" for asset, amount in sorted(settings.paper.balance.items()))
+        raise ConfigError(
+            f"the paper account holds no {currency} (it holds {held}); give it some: --set paper.balance.{currency}=10"
+        )
+    capital = settings.account.capital or balance
+    if capital > balance:
+        raise ConfigError(
+            f"account.capital = {plain_text(capital)} {currency} is more than the balance of {plain_text(balance)}"
+            f" {currency}; lower it, or raise paper.balance.{currency}"
+        )
+    return capital
+
+
+def _books(
+    currency: str, capital: Decimal, instruments: Mapping[str, Instrument], marks: Mapping[str, Mark], first_ns: int
+) -> tuple[Books, list[Posting]]:
+    books = Books(currency, instruments, marks)
+    return books, books.transfer(units_of(capital), first_ns)
+
+
+def _allocation_rules(settings: Settings) -> AllocationRules:
+    mode = AllocationMode(settings.allocation.mode.value)
+    return AllocationRules(mode=mode, cooldown_h=settings.allocation.cooldown_h)
+
+
+def _risk_rules(settings: Settings) -> RiskRules:
+    risk = settings.risk
+    entry_type = OrderType(settings.execution.entry_type.value.upper())
+    return RiskRules(
+        unlimited=risk.profile is RiskProfile.UNLIMITED,
+        position_pct=risk.position_pct,
+        max_order_pct=risk.max_order_pct,
+        max_symbol_pct=risk.max_symbol_pct,
+        max_gross_pct=risk.max_gross_pct,
+        cash_reserve_pct=risk.cash_reserve_pct,
+        max_open_orders=risk.max_open_orders,
+        max_daily_loss_pct=risk.max_daily_loss_pct,
+        max_data_age_ms=risk.max_data_age_ms,
+        entry_type=entry_type,
+        entry_ttl_ns=int(settings.execution.entry_ttl_s * 1_000_000_000),
+        taker_bps=settings.fees.taker_bps,
+        slippage_ticks=settings.paper.slippage_ticks,
+    )
+
+
+def _paper_rules(settings: Settings) -> PaperRules:
+    return PaperRules(
+        feed_latency_ns=settings.paper.feed_ms * 1_000_000,
+        entry_latency_ns=settings.paper.entry_ms * 1_000_000,
+        response_latency_ns=settings.paper.response_ms * 1_000_000,
+        slippage_ticks=settings.paper.slippage_ticks,
+        taker_bps=settings.fees.taker_bps,
+        maker_bps=settings.fees.maker_bps,
+        fee_asset=settings.fees.asset.value,
+    )
