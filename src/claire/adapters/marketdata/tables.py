@@ -1,0 +1,271 @@
+"""Tables of trades: Binance's public archive, headerless `ts_s,price,qty`, and Parquet, Feather or CSV with named columns.
+
+Formats of the archive: https://github.com/binance/binance-public-data (trades, aggTrades; spot files have no header,
+USD-M files have one; times are milliseconds, for spot microseconds since 2025-01-01).
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from claire.adapters.marketdata import names, raw
+from claire.adapters.marketdata.files import Container, column_names, read_table, reading
+from claire.adapters.marketdata.numbers import Bytes, Ints, from_series, from_text
+from claire.adapters.marketdata.raw import RawTrades, to_ns
+from claire.model.errors import DataError, did_you_mean
+
+_UNITS: Final = {
+    "ts_ns": "ns", "ts_event_ns": "ns", "ts_us": "us", "ts_ms": "ms", "ts_s": "s", "timestamp": "", "timestamp_ms": "ms",
+    "time": "", "transact_time": "", "date": "", "datetime": "", "open_time": "",
+}  # fmt: skip
+ROLES: Final[dict[str, tuple[str, ...]]] = {
+    "time": tuple(_UNITS),
+    "price": ("price", "p"),
+    "quantity": ("qty", "quantity", "trade_qty", "size", "amount", "q"),
+    "side": ("side", "taker_side"),
+    "maker": ("is_buyer_maker", "isbuyermaker", "buyer_maker", "m"),
+    "id": ("trade_id", "agg_trade_id", "agg_id", "aggregate_trade_id", "id"),
+    "first_id": ("first_trade_id", "first_id"),
+    "last_id": ("last_trade_id", "last_id"),
+    "symbol": ("symbol", "pair", "market"),
+    "venue": ("venue", "exchange"),
+    "recv": ("recv_ns",),
+}
+"""What a column is for, and the names (in small letters) under which it is known, best first."""
+
+_ARCHIVE: Final[dict[str, dict[str, int]]] = {
+    "Binance aggTrades": {"id": 0, "price": 1, "quantity": 2, "first_id": 3, "last_id": 4, "time": 5, "maker": 6},
+    "Binance trades": {"id": 0, "price": 1, "quantity": 2, "time": 4, "maker": 5},
+    "headerless ts_s,price,qty": {"time": 0, "price": 1, "quantity": 2},
+}
+_SIDES: Final = {
+    "buy": raw.BUY, "b": raw.BUY, "bid": raw.BUY, "sell": raw.SELL, "s": raw.SELL, "ask": raw.SELL, "": raw.UNKNOWN_SIDE,
+}  # fmt: skip
+_MAKERS: Final = {"true": raw.SELL, "1": raw.SELL, "false": raw.BUY, "0": raw.BUY}
+"""Where the buyer was the maker, the taker sold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table and what its columns are for."""
+
+    path: Path
+    frame: pl.DataFrame
+    roles: dict[str, str]
+    """Role → column name."""
+    label: str
+    first_line: int = 0
+
+    def column(self, role: str) -> pl.Series | None:
+        """Return the column with a role, if there is one."""
+        return self.frame[self.roles[role]] if role in self.roles else None
+
+    def cell(self, role: str, row: int) -> str:
+        """Return a field as the file holds it."""
+        role = "maker" if role == "side" and "side" not in self.roles else role
+        return str(self.frame[self.roles[role]][row]) if role in self.roles else "?"
+
+
+def is_candles(columns: list[str]) -> bool:
+    """Tell whether column names are those of candles."""
+    return {"open", "high", "low", "close"} <= {name.lower() for name in columns}
+
+
+def roles_of(path: Path, columns: list[str]) -> dict[str, str]:
+    """Find what each named column is for.
+
+    Raises:
+        DataError: there is no column for the time, the price or the quantity.
+    """
+    lowered = {name.strip().lower(): name for name in reversed(columns)}
+    roles: dict[str, str] = {}
+    for role, aliases in ROLES.items():
+        known = next((alias for alias in aliases if alias in lowered), None)
+        if known is not None:
+            roles[role] = lowered[known]
+    require_roles(path, columns, roles, {"time": "ts_ms", "price": "price", "quantity": "qty"})
+    return roles
+
+
+def require_roles(path: Path, columns: list[str], roles: dict[str, str], needed: dict[str, str]) -> None:
+    """Raise `DataError` when a needed role has no column; name the likely misspelling."""
+    for role, usual in needed.items():
+        if role not in roles:
+            used = set(roles.values())
+            hint = did_you_mean(usual, [name for name in columns if name not in used])
+            found = ", ".join(columns[:12])
+            raise DataError(
+                f"{path}: no column for the {role}: {usual} is missing, found {found}.{hint.replace('Did', ' Did').replace('  ', ' ')}"
+                f" Needed are {', '.join(needed.values())}; formats: docs/market-data.md"
+            )
+
+
+def open_table(path: Path, container: Container, content: bytes | Path, wanted: list[str] | None = None) -> Table:
+    """Read a Parquet, Feather or CSV file of trades, only the columns that matter.
+
+    Raises:
+        DataError: the file is corrupt or truncated, or its columns are not those of trades.
+    """
+    if container is not Container.CSV:
+        columns = column_names(path, container, content)
+        roles = roles_of(path, columns) if wanted is None else {}
+        keep = wanted if wanted is not None else [name for name in columns if name in set(roles.values())]
+        return Table(path, read_table(path, container, content, keep), roles, f"{container} of trades")
+    assert isinstance(content, bytes)
+    first, columns = csv_header(content)
+    if columns:
+        roles = roles_of(path, columns)
+        frame = read_csv(path, content, has_header=True)
+        label = "CSV of trades"
+        if "maker" in roles:
+            label = "Binance aggTrades" if "first_id" in roles else "Binance trades"
+        return Table(path, frame, roles, label, first_line=2)
+    label = _archive_layout(path, first)
+    frame = read_csv(path, content, has_header=False)
+    roles = {role: str(index) for role, index in _ARCHIVE[label].items()}
+    return Table(path, frame, roles, label, first_line=1)
+
+
+def csv_header(content: bytes) -> tuple[list[str], list[str]]:
+    """Return the fields of the first line, and the same again as column names when they are not numbers."""
+    line = content[:65536].lstrip(b"\xef\xbb\xbf").partition(b"\n")[0].decode("utf-8", "replace")
+    fields = [field.strip().strip('"') for field in line.split(",")]
+    try:
+        float(fields[0])
+    except ValueError:
+        return fields, fields
+    return fields, []
+
+
+def read_csv(path: Path, content: bytes, *, has_header: bool) -> pl.DataFrame:
+    """Read all fields of a CSV as text.
+
+    Raises:
+        DataError: the rows do not have one length, or the text is not UTF-8.
+    """
+    with reading(path):
+        frame = pl.read_csv(BytesIO(content), has_header=has_header, infer_schema=False)
+    return frame if has_header else frame.rename(dict(zip(frame.columns, map(str, range(frame.width)), strict=True)))
+
+
+def _archive_layout(path: Path, fields: list[str]) -> str:
+    """Tell a headerless file's layout by its first line."""
+    is_flag = [field.lower() in ("true", "false") for field in fields]
+    if len(fields) == 3:
+        return "headerless ts_s,price,qty"
+    if len(fields) in (7, 8) and is_flag[6] and not is_flag[5]:
+        return "Binance aggTrades"
+    if len(fields) in (6, 7) and is_flag[5]:
+        return "Binance trades"
+    raise DataError(
+        f"{path}: line 1 is neither a header nor a row of a known headerless format: {','.join(fields)[:120]!r}."
+        " Known are Binance trades and aggTrades, and ts_s,price,qty; others need a header with ts_ms, price, qty, side"
+        " (docs/market-data.md)."
+    )
+
+
+def trades_of(table: Table, name: str) -> RawTrades:
+    """Turn a table into trades. `name` is the file's (or archive member's) name: it may tell symbol and venue."""
+    time = table.column("time")
+    price, quantity = table.column("price"), table.column("quantity")
+    assert time is not None
+    assert price is not None
+    assert quantity is not None
+    unit = "s" if table.label.startswith("headerless") else _UNITS.get(table.roles["time"].lower(), "")
+    codes, markets = markets_of(table.column("venue"), table.column("symbol"), len(time), table.path.name, name)
+    return RawTrades(
+        path=table.path,
+        label=table.label,
+        ts_ns=times_of(time, unit),
+        price=from_series(price),
+        quantity=from_series(quantity),
+        side=_sides(table),
+        codes=codes,
+        markets=markets,
+        ids=table.column("id"),
+        first_ids=_int_column(table.column("first_id")),
+        last_ids=_int_column(table.column("last_id")),
+        recv_ns=table.column("recv"),
+        first_line=table.first_line,
+        cell=partial(_cell, table),
+    )
+
+
+def _cell(table: Table, role: str, row: int) -> str:
+    return table.cell(role, row)
+
+
+def _int_column(series: pl.Series | None) -> Ints | None:
+    if series is None:
+        return None
+    return series.cast(pl.Int64, strict=False).fill_null(-1).to_numpy()
+
+
+def times_of(series: pl.Series, unit: str) -> Ints:
+    """Return a column of times as nanoseconds; 0 where there is none that can be read."""
+    if series.dtype.is_temporal():
+        ns = series.cast(pl.Datetime("ns")).cast(pl.Int64)
+        return np.maximum(ns.fill_null(0).to_numpy(), 0)
+    if series.dtype.is_float():
+        series = series.fill_nan(None)
+        if unit in ("", "s") and (series.drop_nulls() % 1 != 0).any():
+            series = series.cast(pl.String)
+    if series.dtype != pl.String:
+        return to_ns(series.cast(pl.Int64, strict=False).fill_null(0).to_numpy(), unit)
+    whole = series.str.strip_chars().cast(pl.Int64, strict=False)
+    if whole.null_count() == 0:
+        return to_ns(whole.to_numpy(), unit)
+    dates = series.str.to_datetime(time_unit="ns", time_zone="UTC", strict=False) if _looks_like_dates(series) else None
+    if dates is not None:
+        return np.maximum(dates.cast(pl.Int64).fill_null(0).to_numpy(), 0)
+    numbers = from_text(series)
+    ns = to_ns(whole.fill_null(0).to_numpy(), unit)
+    fractions = (numbers.decimals > 0) & (numbers.faults == 0) & (numbers.coefficients > 0) & (numbers.decimals <= 9)
+    if unit in ("", "s"):
+        rows = np.flatnonzero(fractions)
+        scaled, overflow = numbers.take(rows).at_scale(9)
+        ns[rows] = np.where(overflow, 0, scaled)
+    return ns
+
+
+def _looks_like_dates(series: pl.Series) -> bool:
+    first = series.drop_nulls().head(1)
+    return len(first) == 1 and str(first[0])[4:5] == "-" and str(first[0])[7:8] == "-"
+
+
+def _sides(table: Table) -> Bytes:
+    series, words = table.column("side"), _SIDES
+    if series is None:
+        series, words = table.column("maker"), _MAKERS
+        if series is None:
+            return np.zeros(table.frame.height, dtype=np.int8)
+    text = series.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
+    side = text.replace_strict(words, default=raw.UNREADABLE_SIDE, return_dtype=pl.Int8)
+    return side.to_numpy().copy()
+
+
+def markets_of(
+    venue: pl.Series | None, symbol: pl.Series | None, rows: int, *file_names: str
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]], list[tuple[str, str]]]:
+    """Give every row its market, from the columns, else from the file's name."""
+    named_venue = next(filter(None, map(names.venue_of_name, file_names)), "")
+    named_symbol = next(filter(None, map(names.symbol_of_name, file_names)), "")
+    if venue is None and symbol is None:
+        return np.zeros(rows, dtype=np.int32), [(named_venue, named_symbol)]
+    none = pl.lit(None, dtype=pl.String)
+    frame = pl.DataFrame({"row": np.zeros(rows, np.int8)}).with_columns(
+        (none if venue is None else venue.cast(pl.String)).alias("venue"),
+        (none if symbol is None else symbol.cast(pl.String)).alias("symbol"),
+    )
+    keys = frame.select("venue", "symbol").unique().sort("venue", "symbol").with_row_index("code")
+    codes = frame.join(keys, on=["venue", "symbol"], how="left", nulls_equal=True, maintain_order="left")["code"]
+    markets = [
+        (names.canonical_venue(v or named_venue), names.normal_symbol(s) if s else named_symbol)
+        for v, s in keys.select("venue", "symbol").iter_rows()
+    ]
+    return codes.cast(pl.Int32).to_numpy(), markets
