@@ -114,8 +114,7 @@ class Pipeline:
         t = event.ts_event_ns
         if self._venue_busy:
             self.venue.before(event)
-            if self.venue.next_due_ns < self._next_due_ns:
-                self._next_due_ns = self.venue.next_due_ns
+            self._next_due_ns = min(self._next_due_ns, self.venue.next_due_ns)
         if t >= self._next_due_ns:
             self._advance(event)
         self.now_ns = t

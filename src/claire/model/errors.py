@@ -1,14 +1,14 @@
 """The errors a user can meet, mapped by what they mean for the process that meets them.
 
-    ClaireError                 exit 1: the work failed
-    ├── DataError               a recording, import or candle file cannot be used as it is
-    ├── JournalError            a journal is broken, altered or cannot be written
-    ├── ReplayError             a run cannot be replayed
-    ├── StrategyError           a strategy raised or answered nonsense
-    ├── LedgerError             the SQL ledger contradicts itself or the journal
-    ├── UsageError              exit 2: wrong usage or configuration
-    │   └── ConfigError         a setting is unknown, of the wrong type, or out of range
-    └── SafetyRefusal           exit 3: refused for safety
+ClaireError                 exit 1: the work failed
+├── DataError               a recording, import or candle file cannot be used as it is
+├── JournalError            a journal is broken, altered or cannot be written
+├── ReplayError             a run cannot be replayed
+├── StrategyError           a strategy raised or answered nonsense
+├── LedgerError             the SQL ledger contradicts itself or the journal
+├── UsageError              exit 2: wrong usage or configuration
+│   └── ConfigError         a setting is unknown, of the wrong type, or out of range
+└── SafetyRefusal           exit 3: refused for safety
 """
 
 from collections.abc import Iterable

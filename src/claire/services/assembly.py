@@ -60,9 +60,7 @@ def assemble(
     portfolio_books, opening = _books(currency, capital, instruments, marks, first_ns)
     risk_books, _ = _books(currency, capital, instruments, marks, first_ns)
     allocations = Allocations(_allocation_rules(settings))
-    desks = [
-        _desk(settings, strategy, instruments[symbol]) for strategy, traded in owners for symbol in traded
-    ]
+    desks = [_desk(settings, strategy, instruments[symbol]) for strategy, traded in owners for symbol in traded]
     stages = Stages(
         candles=Candles(),
         regimes=Regimes(RegimeRules(high_vol_atr_pct=float(settings.regime.high_vol_atr_pct))),

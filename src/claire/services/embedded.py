@@ -1,9 +1,9 @@
 """The embedded topology: one process runs the whole pipeline over a market source and keeps all of it in a run directory.
 
-    RUN/config.json       the effective configuration, canonical
-    RUN/journal/          the hash-chained journal: inputs (or the recording's hash), decisions
-    RUN/ledger.sqlite     the SQL ledger: orders, fills, postings, positions …
-    RUN/summary.json      the result
+RUN/config.json       the effective configuration, canonical
+RUN/journal/          the hash-chained journal: inputs (or the recording's hash), decisions
+RUN/ledger.sqlite     the SQL ledger: orders, fills, postings, positions …
+RUN/summary.json      the result
 """
 
 import os
@@ -42,7 +42,7 @@ class RunResult(msgspec.Struct, frozen=True):
     run_dir: Path
 
 
-def run_market(  # noqa: PLR0913 - a run has that many choices, all named
+def run_market(
     settings: Settings,
     source: MarketSource,
     *,
@@ -150,7 +150,7 @@ def _events(source: MarketSource) -> Iterator[MarketEvent]:
         yield from batch
 
 
-def _finish(  # noqa: PLR0913, PLR0917 - gathers what the run is made of
+def _finish(
     settings: Settings,
     source: MarketSource,
     assembly: Assembly,

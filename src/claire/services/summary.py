@@ -63,7 +63,7 @@ class Summary(Struct, frozen=True):
     warnings: list[str] = []
 
 
-def summarise(  # noqa: PLR0913 - everything that a result depends on
+def summarise(
     *,
     run_id: str,
     mode: str,

@@ -94,7 +94,9 @@ class Portfolio:
             realised_pnl=decimal_of(books.realised_units),
             unrealised_pnl=decimal_of(books.unrealised_units),
             fees=decimal_of(books.fee_units),
-            drawdown_pct=float(Fraction(100 * fall, self.state.peak_units)) if fall > 0 < self.state.peak_units else 0.0,
+            drawdown_pct=float(Fraction(100 * fall, self.state.peak_units))
+            if fall > 0 < self.state.peak_units
+            else 0.0,
             open_positions=len(books.positions),
         )
 

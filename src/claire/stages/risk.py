@@ -105,6 +105,8 @@ class RiskState(Struct):
     day: int = -1
     """UTC day number of the last valuation."""
     day_start_equity: int = 0
+    day_floor: int = 0
+    """Equity at which the daily loss limit is reached."""
     loss_day: int = -1
     """The day on which the daily loss limit was reached."""
 
@@ -164,10 +166,9 @@ class Risk:
         equity = state.books.equity_units
         if day != state.day:
             state.day, state.day_start_equity = day, equity
-        if state.loss_day != day and not self.rules.unlimited:
-            lost = state.day_start_equity - equity
-            if lost > 0 and lost >= _percent(state.day_start_equity, self.rules.max_daily_loss_pct):
-                state.loss_day = day
+            state.day_floor = equity - _percent(equity, self.rules.max_daily_loss_pct)
+        elif equity <= state.day_floor and not self.rules.unlimited:
+            state.loss_day = day
 
     # --- what it decides ---
 
@@ -175,7 +176,9 @@ class Risk:
         """Answer one signal with an intent, or with a denial that carries the numbers."""
         instrument = self.state.books.instruments.get(signal.symbol)
         if instrument is None:
-            return (_denial(signal, Code.UNKNOWN_INSTRUMENT, 0, 1, "rules", f"{signal.symbol} has no rules in this run"),)
+            return (
+                _denial(signal, Code.UNKNOWN_INSTRUMENT, 0, 1, "rules", f"{signal.symbol} has no rules in this run"),
+            )
         allowed = (TradingState.ACTIVE,) if signal.side is Side.BUY else (TradingState.ACTIVE, TradingState.REDUCE_ONLY)
         if self.state.trading not in allowed:
             why = f"trading is {self.state.trading}: {self.state.trading_reason}"
@@ -200,7 +203,11 @@ class Risk:
             limit, unit = (instrument.min_notional, instrument.quote) if owned else (Decimal(1), "lots")
             because = f"{signal.symbol}: the rest of the position is too small to sell; it becomes dust"
             dusted = PositionDusted(
-                signal.strategy_id, signal.symbol, decimal_of(position.base_units), signal.ts_event_ns, signal.price_ticks
+                signal.strategy_id,
+                signal.symbol,
+                decimal_of(position.base_units),
+                signal.ts_event_ns,
+                signal.price_ticks,
             )
             self.state.books.to_dust(signal.strategy_id, signal.symbol, signal.ts_event_ns)
             return (_denial(signal, code, decimal_of(value) if owned else owned, limit, unit, because), dusted)
@@ -233,7 +240,11 @@ class Risk:
         rests = order_type in (OrderType.LIMIT, OrderType.LIMIT_MAKER)
         limit = 0 if order_type is OrderType.MARKET else signal.price_ticks
         self.state.reservations[order_no] = Reservation(
-            signal.strategy_id, signal.symbol, signal.side, lots, limit or signal.price_ticks + self.rules.slippage_ticks
+            signal.strategy_id,
+            signal.symbol,
+            signal.side,
+            lots,
+            limit or signal.price_ticks + self.rules.slippage_ticks,
         )
         return Intent(
             order_no=order_no,
@@ -269,7 +280,9 @@ class Risk:
                 total += books.instruments[held].value_of(position.base_units, books.marks[held].price_ticks)
         for reservation in self.state.reservations.values():
             if reservation.side is Side.BUY and (symbol is None or reservation.symbol == symbol):
-                total += books.instruments[reservation.symbol].notional(reservation.worst_ticks, reservation.leaves_lots)
+                total += books.instruments[reservation.symbol].notional(
+                    reservation.worst_ticks, reservation.leaves_lots
+                )
         return total
 
     def free_cash(self) -> int:
@@ -317,8 +330,10 @@ def _daily_loss(risk: Risk, ask: Ask) -> Denial | None:
     if state.loss_day != ask.signal.ts_event_ns // DAY_NS:
         return None
     lost = decimal_of(state.day_start_equity - ask.equity)
-    limit = decimal_of(_percent(state.day_start_equity, risk.rules.max_daily_loss_pct))
-    because = f"the daily loss limit of {risk.rules.max_daily_loss_pct} % was reached today; entries resume at 00:00 UTC"
+    limit = decimal_of(state.day_start_equity - state.day_floor)
+    because = (
+        f"the daily loss limit of {risk.rules.max_daily_loss_pct} % was reached today; entries resume at 00:00 UTC"
+    )
     return _denial(ask.signal, Code.DAILY_LOSS_LIMIT, lost, limit, state.books.currency, because)
 
 
@@ -327,8 +342,12 @@ def _whole_lot(risk: Risk, ask: Ask) -> Denial | None:
         return None
     wanted = Fraction(risk.rules.position_pct) * Fraction(ask.fraction) * ask.equity / 100
     one_lot = ask.instrument.notional(ask.signal.price_ticks, 1)
-    because = f"{ask.signal.symbol}: the position size does not buy one lot of {ask.instrument.lot} {ask.instrument.base}"
-    return _denial(ask.signal, Code.BELOW_LOT, decimal_of(int(wanted)), decimal_of(one_lot), ask.instrument.quote, because)
+    because = (
+        f"{ask.signal.symbol}: the position size does not buy one lot of {ask.instrument.lot} {ask.instrument.base}"
+    )
+    return _denial(
+        ask.signal, Code.BELOW_LOT, decimal_of(int(wanted)), decimal_of(one_lot), ask.instrument.quote, because
+    )
 
 
 def _min_notional(risk: Risk, ask: Ask) -> Denial | None:
@@ -428,9 +447,7 @@ def _money_denial(ask: Ask, code: Code, value: int, limit: int, because: str) ->
     return _denial(ask.signal, code, decimal_of(value), decimal_of(limit), ask.instrument.quote, because)
 
 
-def _denial(
-    signal: Signal, code: Code, value: Decimal | int, limit: Decimal | int, unit: str, because: str
-) -> Denial:
+def _denial(signal: Signal, code: Code, value: Decimal | int, limit: Decimal | int, unit: str, because: str) -> Denial:
     return Denial(
         signal_no=signal.signal_no,
         strategy_id=signal.strategy_id,

@@ -1,0 +1,214 @@
+"""Replay: re-executes a finished (or cut off) run from its journal and compares every decision with the record.
+
+The inputs come from the journal where it holds them, else from the recording that it names by hash, else from the
+generator that it names by seed. Stages, paper venue and books start afresh from the recorded configuration.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from claire.adapters.config import restore
+from claire.adapters.journal import End, Header, JournalReader
+from claire.adapters.store import verify_ledger
+from claire.engine.compare import Comparison, Difference
+from claire.engine.pipeline import Pipeline
+from claire.engine.ports import MarketSource, SourceInfo
+from claire.model.decisions import VenueReport
+from claire.model.errors import ReplayError
+from claire.model.instrument import Instrument
+from claire.model.market import MarketEvent, Timer
+from claire.services.assembly import assemble
+from claire.services.code import code_version
+from claire.services.embedded import CONFIG, LEDGER, SUMMARY
+from claire.services.summary import Summary
+
+
+class ReplayResult(msgspec.Struct, frozen=True):
+    """What a replay found."""
+
+    run_id: str
+    identical: bool
+    decisions: int
+    """Decisions on record that were decided again, equal in every field."""
+    first_difference: Difference | None
+    decision_digest: str
+    """Of the replay."""
+    inputs: str
+    """Where the market events came from."""
+    code: str
+    """The program that replays."""
+    recorded_by: str
+    """The program that wrote the journal."""
+    truncated: str = ""
+    """Where and how much of the journal is missing, when the run was cut off."""
+    notes: list[str] = []
+    """What a reader should know: changed settings, another version of the program."""
+
+
+class JournalSource:
+    """The market events that a journal holds, as a `MarketSource`."""
+
+    def __init__(self, reader: JournalReader, header: Header) -> None:
+        """Read from `reader` when asked for batches."""
+        self._reader = reader
+        self._header = header
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """The rules that the run used."""
+        return self._header.instruments
+
+    @property
+    def info(self) -> SourceInfo:
+        """The source of the run."""
+        return self._header.source
+
+    def batches(self) -> Iterator[Sequence[MarketEvent]]:
+        """Yield the market events; timers and venue reports are made again by the replay."""
+        for _, event in self._reader.inputs():
+            if not isinstance(event, Timer | VenueReport):
+                yield (event,)
+
+
+def replay(
+    run_dir: Path,
+    data: Path | None = None,
+    overrides: Sequence[str] = (),
+    on_progress: Callable[[Pipeline], None] | None = None,
+) -> ReplayResult:
+    """Replay one run.
+
+    Args:
+        run_dir: The run directory.
+        data: Where the recording lies now, if not where it lay then; it must be the same bytes.
+        overrides: Settings to change, as ``KEY=VALUE``: what would have been decided differently, and where first?
+        on_progress: Called with the pipeline now and then.
+
+    Raises:
+        JournalError: the journal was altered; the message names segment, entry and byte.
+        ReplayError: the recording is missing or is another one; configuration or summary were altered.
+    """
+    reader = JournalReader(run_dir)
+    header = reader.header
+    end = reader.end()
+    notes = _check_files(run_dir, header, end)
+    settings = restore(header.config_json, overrides).settings
+    source = _source(reader, header, data)
+    code = code_version([strategy.kind for strategy in settings.strategy])
+    if code != header.code:
+        notes.append(
+            f"recorded by claire {header.code}, replayed by claire {code}: a difference may come from the program"
+        )
+    notes += [f"changed for this replay: {override}" for override in overrides]
+    comparison = Comparison((entry.input_no, entry.event) for entry in reader.decisions())
+    assembly = assemble(settings, source, (comparison,))
+    stop_after = msgspec.json.decode(end.summary_json, type=Summary).market_events if end else None
+    _feed(assembly.pipeline, source, comparison, stop_after, on_progress)
+    if end is not None or not comparison.is_exhausted:
+        comparison.finish()
+    truncation = JournalReader.check(reader).truncated
+    difference = comparison.difference
+    if difference is None and end is not None and end.decision_digest != assembly.tally.digest:
+        raise ReplayError(f"{run_dir}: every decision is equal but the digest is not; report this as a fault of Claire")
+    if difference is None and not overrides and (run_dir / LEDGER).exists():
+        found = verify_ledger(run_dir / LEDGER, reader)
+        if found is not None:
+            raise ReplayError(f"{run_dir / LEDGER}: the ledger differs from the journal: {found}")
+    return ReplayResult(
+        run_id=header.run_id,
+        identical=difference is None,
+        decisions=comparison.decisions,
+        first_difference=difference,
+        decision_digest=assembly.tally.digest,
+        inputs=_origin(header),
+        code=code,
+        recorded_by=header.code,
+        truncated=str(truncation) if truncation else "",
+        notes=notes,
+    )
+
+
+def _feed(
+    pipeline: Pipeline,
+    source: MarketSource,
+    comparison: Comparison,
+    stop_after: int | None,
+    on_progress: Callable[[Pipeline], None] | None,
+) -> None:
+    """Feed as many events as the run took (all that are needed for the decisions on record, where it was cut off)."""
+    for batch in source.batches():
+        for event in batch:
+            if pipeline.market_events == stop_after or comparison.difference is not None:
+                return
+            if stop_after is None and comparison.is_exhausted:
+                return
+            pipeline.feed(event)
+        if on_progress:
+            on_progress(pipeline)
+
+
+def _source(reader: JournalReader, header: Header, data: Path | None) -> MarketSource:
+    if header.embed_inputs and header.record != "decisions":
+        return JournalSource(reader, header)
+    from claire.adapters.marketdata import reopen
+
+    return reopen(header.source, header.instruments, data)
+
+
+def _origin(header: Header) -> str:
+    if header.embed_inputs and header.record != "decisions":
+        return "the journal"
+    if header.source.kind == "synthetic":
+        return "the generator, seed and settings as recorded"
+    return f"the recording sha256:{header.source.sha256[:12]}"
+
+
+def _check_files(run_dir: Path, header: Header, end: End | None) -> list[str]:
+    """Hold the files beside the journal against it.
+
+    Raises:
+        ReplayError: configuration or summary are not what the journal says; the first difference is named.
+    """
+    config = run_dir / CONFIG
+    if hashlib.sha256(header.config_json.encode()).hexdigest() != header.config_sha256:
+        raise ReplayError(f"{run_dir}: the journal's header contradicts itself about the configuration")
+    if config.exists():
+        _compare_json(config, header.config_json)
+    if end is not None and (run_dir / SUMMARY).exists():
+        _compare_json(run_dir / SUMMARY, end.summary_json)
+        return []
+    return ["the run did not end in order; it is compared as far as its journal reaches"] if end is None else []
+
+
+def _compare_json(path: Path, recorded: str) -> None:
+    text = path.read_bytes()
+    if text.strip() == recorded.encode():
+        return
+    try:
+        now = json.loads(text)
+    except ValueError:
+        now = None
+    if not isinstance(now, dict):
+        raise ReplayError(f"{path}: was altered and is no longer readable; the journal holds what was written")
+    for name, before, after in _differences(json.loads(recorded), now):
+        raise ReplayError(
+            f"{path}: was altered: {name} is {after}, the run had {before}. To try another value:"
+            f" claire replay {path.parent.name} --set {name}={after}"
+        )
+    raise ReplayError(f"{path}: was altered: its bytes differ from what the run wrote (same values, other form)")
+
+
+def _differences(before: Any, after: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({**before, **after}):
+            yield from _differences(before.get(key), after.get(key), f"{name}.{key}" if name else key)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from _differences(one, other, f"{name}[{index}]")
+    elif before != after:
+        yield name, before, after
