@@ -93,7 +93,7 @@ class Allocations(Struct):
     rules: AllocationRules = AllocationRules()
     symbols: dict[str, AllocationState] = {}
 
-    def initial(self, symbol: str) -> Decimal:  # noqa: ARG002 - every symbol starts alike, which is this stage's to know
+    def initial(self, symbol: str) -> Decimal:
         """Return the fraction that `symbol` has before anything is decided about it."""
         return self.rules.fraction(Regime.UNKNOWN)
 
