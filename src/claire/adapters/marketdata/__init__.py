@@ -13,5 +13,6 @@ except ModuleNotFoundError as e:
     raise UsageError(f"market data files need {e.name}, which is not installed: pip install 'claire[data]'") from e
 
 from claire.adapters.marketdata.opening import open_source
+from claire.adapters.marketdata.synth import SynthSettings, SyntheticMarket
 
-__all__ = ["open_source"]
+__all__ = ["SynthSettings", "SyntheticMarket", "open_source"]

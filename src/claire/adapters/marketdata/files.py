@@ -35,7 +35,9 @@ def digest_of(path: Path) -> str:
         DataError: the file is missing, is a folder, is empty, or cannot be read.
     """
     if not path.exists():
-        raise DataError(f"{path}: there is no such file. Check the path; `claire data synth` makes a market to try with.")
+        raise DataError(
+            f"{path}: there is no such file. Check the path; `claire data synth` makes a market to try with."
+        )
     if path.is_dir():
         raise DataError(f"{path}: is a folder, not a file. Name one market data file in it.")
     with reading(path):
@@ -51,14 +53,18 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except EOFError as e:
-        raise DataError(f"{path}: the compressed data ends too early ({e}). The file is truncated: fetch it again.") from e
+        raise DataError(
+            f"{path}: the compressed data ends too early ({e}). The file is truncated: fetch it again."
+        ) from e
     except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as e:
         raise DataError(f"{path}: the compressed data is corrupt or truncated ({e}). Fetch the file again.") from e
     except msgspec.DecodeError as e:
         raise DataError(f"{path}: the JSON is corrupt or truncated ({e}). Fetch the file again.") from e
     except (PolarsError, PanicException, UnicodeDecodeError) as e:
         reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-        raise DataError(f"{path}: the table is corrupt, truncated or irregular ({reason}). Fetch the file again.") from e
+        raise DataError(
+            f"{path}: the table is corrupt, truncated or irregular ({reason}). Fetch the file again."
+        ) from e
     except OSError as e:
         raise DataError(f"{path}: cannot be read ({e.strerror or e}).") from e
 
@@ -98,7 +104,9 @@ def _only_member(path: Path) -> tuple[str, bytes]:
         members = [name for name in archive.namelist() if not name.endswith("/")]
         if len(members) != 1:
             found = ", ".join(sorted(members)[:5]) or "nothing"
-            raise DataError(f"{path}: an archive must hold exactly one file, this one holds {found}. Unpack the one you want.")
+            raise DataError(
+                f"{path}: an archive must hold exactly one file, this one holds {found}. Unpack the one you want."
+            )
         return Path(members[0]).name, archive.read(members[0])
 
 
@@ -118,7 +126,9 @@ def _kind_of_text(path: Path, content: bytes) -> Container:
     return Container.CSV
 
 
-def read_table(path: Path, container: Container, content: bytes | Path, columns: list[str] | None = None) -> pl.DataFrame:
+def read_table(
+    path: Path, container: Container, content: bytes | Path, columns: list[str] | None = None
+) -> pl.DataFrame:
     """Read a Parquet or Feather file (optionally only some of its columns).
 
     Raises:

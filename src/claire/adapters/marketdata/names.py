@@ -7,7 +7,19 @@ from typing import Final
 from claire.model.errors import DataError
 from claire.model.instrument import QUOTES, split_symbol
 
-_EXCHANGES: Final = ("binance", "bitfinex", "okcoin", "mexc", "okx", "bybit", "kraken", "coinbase", "kucoin", "gateio", "bitstamp")
+_EXCHANGES: Final = (
+    "binance",
+    "bitfinex",
+    "okcoin",
+    "mexc",
+    "okx",
+    "bybit",
+    "kraken",
+    "coinbase",
+    "kucoin",
+    "gateio",
+    "bitstamp",
+)
 _LINEAR: Final = ("um", "usdm", "futures", "swap", "perp", "linear")
 _INVERSE: Final = ("cm", "coinm", "inverse")
 _ALIASES: Final = {"usdm": "um", "coinm": "cm", "futures": "um"}

@@ -100,7 +100,9 @@ def choose_markets(trades: RawTrades, symbols: Sequence[str], venue: str | None)
     markets = trades.markets
     if all(not symbol for _, symbol in markets):
         if len(asked) != 1:
-            raise DataError(f"{path}: neither a column nor the file's name tells the symbol. Give exactly one with --symbol.")
+            raise DataError(
+                f"{path}: neither a column nor the file's name tells the symbol. Give exactly one with --symbol."
+            )
         trades.markets = markets = [(v, asked[0]) for v, _ in markets]
     present = sorted({symbol: True for _, symbol in markets if symbol})
     if not asked:
@@ -138,7 +140,9 @@ def _market_for(path: Path, symbol: str, markets: Sequence[tuple[str, str]], ven
         return wanted, symbol
     if venues == [""]:
         return "", symbol
-    raise DataError(f"{path}: holds no {symbol} of {wanted}.{did_you_mean(wanted, venues)} It holds it for {', '.join(venues)}.")
+    raise DataError(
+        f"{path}: holds no {symbol} of {wanted}.{did_you_mean(wanted, venues)} It holds it for {', '.join(venues)}."
+    )
 
 
 def prepare(
@@ -158,7 +162,9 @@ def prepare(
     keep = without_duplicates(trades, ticks, lots, warnings)
     for (venue, symbol), instrument in zip(trades.markets, instruments.values(), strict=True):
         if names.is_linear_contract(venue):
-            warnings.append(f"{symbol} ({venue}) is a linear perpetual: replayed as spot, without funding, margin or leverage")
+            warnings.append(
+                f"{symbol} ({venue}) is a linear perpetual: replayed as spot, without funding, margin or leverage"
+            )
         if instrument.source == "inferred":
             warnings.append(
                 f"{symbol}: tick {instrument.tick} and lot {instrument.lot} are inferred from the rows, minimum notional is 0;"
@@ -237,12 +243,19 @@ def without_duplicates(trades: RawTrades, ticks: raw.Ints, lots: raw.Ints, warni
     assert trades.ids is not None
     frame = pl.DataFrame(
         {
-            "row": rows, "code": trades.codes[rows], "id": trades.ids.gather(rows), "ts": trades.ts_ns[rows],
-            "ticks": ticks[rows], "lots": lots[rows], "side": trades.side[rows],
+            "row": rows,
+            "code": trades.codes[rows],
+            "id": trades.ids.gather(rows),
+            "ts": trades.ts_ns[rows],
+            "ticks": ticks[rows],
+            "lots": lots[rows],
+            "side": trades.side[rows],
         }  # fmt: skip
     )
     groups = frame.group_by("code", "id", maintain_order=True).agg(
-        pl.struct("ts", "ticks", "lots", "side").n_unique().alias("kinds"), pl.col("row").first(), pl.col("row").last().alias("last")
+        pl.struct("ts", "ticks", "lots", "side").n_unique().alias("kinds"),
+        pl.col("row").first(),
+        pl.col("row").last().alias("last"),
     )
     for _, trade_id, _, first, last in groups.filter(pl.col("kinds") > 1).head(1).iter_rows():
         raise DataError(

@@ -37,7 +37,9 @@ class TradeColumns:
     def take(self, chosen: Ints | npt.NDArray[np.bool_] | slice) -> "TradeColumns":
         """Return the rows that a mask, an index array or a slice selects."""
         codes = None if self.codes is None else self.codes[chosen]
-        return TradeColumns(self.symbols, codes, self.ts_ns[chosen], self.ticks[chosen], self.lots[chosen], self.side[chosen])
+        return TradeColumns(
+            self.symbols, codes, self.ts_ns[chosen], self.ticks[chosen], self.lots[chosen], self.side[chosen]
+        )
 
     def events(self, start: int, stop: int) -> list[MarketEvent]:
         """Return the trades of a range of rows as events.

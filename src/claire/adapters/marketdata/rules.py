@@ -45,7 +45,9 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as e:
         raise DataError(f"{sidecar}: cannot be read ({e}). Import {path.name} again, or delete the sidecar.") from e
     if not isinstance(content, dict) or content.get("format") != SIDECAR_FORMAT:
-        raise DataError(f"{sidecar}: is not of format {SIDECAR_FORMAT}. Import {path.name} again, or delete the sidecar.")
+        raise DataError(
+            f"{sidecar}: is not of format {SIDECAR_FORMAT}. Import {path.name} again, or delete the sidecar."
+        )
     return content
 
 
@@ -67,7 +69,14 @@ def instrument_fields(instrument: Instrument) -> dict[str, str | int]:
 
 
 def instrument_for(
-    symbol: str, *, given: Rules, sidecar: Mapping[str, Any], venue: str, kind: str, price_decimals: int, lot_decimals: int
+    symbol: str,
+    *,
+    given: Rules,
+    sidecar: Mapping[str, Any],
+    venue: str,
+    kind: str,
+    price_decimals: int,
+    lot_decimals: int,
 ) -> Instrument:
     """Build the rules of one symbol: each rule from the first place that names it.
 
@@ -117,4 +126,6 @@ def _amount(symbol: str, name: str, value: Any) -> Decimal:
     try:
         return Decimal(str(value))
     except InvalidOperation:
-        raise ConfigError(f"instruments.{symbol}.{name} = {value!r} is not a decimal number. Write it like \"0.01\".") from None
+        raise ConfigError(
+            f'instruments.{symbol}.{name} = {value!r} is not a decimal number. Write it like "0.01".'
+        ) from None
