@@ -290,7 +290,7 @@ class PaperVenue:
         free = self.balances.free(asset)
         if units > free:
             code = INSUFFICIENT_BALANCE if intent.side is Side.BUY else INSUFFICIENT_POSITION
-            return code, f"needs {decimal_of(units):f} {asset}, free are {decimal_of(free):f}"
+            return code, f"needs {decimal_of(units):f} {asset}, free are {decimal_of(free):f} {asset}"
         return None
 
     def _hit_resting(self, trade: Trade) -> None:
