@@ -108,6 +108,9 @@ class Pipeline:
         self._next_valuation_ns = 0
         self._next_due_ns = 0
         self._routes = self._make_routes()
+        # what every trade passes, looked up once
+        self._candles_on_trade = stages.candles.on_trade
+        self._signals_on_trade = stages.signals.on_trade
 
     def feed(self, event: MarketEvent) -> None:
         """Take one market event through the pipeline."""
@@ -126,10 +129,10 @@ class Pipeline:
             mark = self.marks[event.symbol]
             mark.price_ticks = event.price_ticks
             mark.ts_event_ns = t
-            caused: Sequence[Any] = self.stages.candles.on_trade(event)
+            caused: Sequence[Any] = self._candles_on_trade(event)
             if caused:
                 self._run(caused)
-            caused = self.stages.signals.on_trade(event)
+            caused = self._signals_on_trade(event)
             if caused:
                 self._run(caused)
         else:

@@ -36,6 +36,8 @@ class Instrument(Struct, frozen=True):
 
     unit_value: int = 0
     """Quote units that one lot is worth at a price of one tick; set by `checked`."""
+    tick_units: int = 0
+    """Quote units in one tick; set by `checked`."""
     lot_units: int = 0
     """Base units in one lot; set by `checked`."""
     min_notional_units: int = 0
@@ -95,6 +97,7 @@ class Instrument(Struct, frozen=True):
             kind=kind,
             source=source,
             unit_value=units_of(tick) * units_of(lot) // ONE,
+            tick_units=units_of(tick),
             lot_units=units_of(lot),
             min_notional_units=units_of(min_notional),
         )
@@ -125,7 +128,7 @@ class Instrument(Struct, frozen=True):
 
     def price_text(self, ticks: int) -> str:
         """Return a price as canonical decimal text."""
-        return decimal_text(units_of(self.tick) * ticks)
+        return decimal_text(self.tick_units * ticks)
 
     def quantity_text(self, lots: int) -> str:
         """Return a quantity as canonical decimal text."""

@@ -27,20 +27,15 @@ def units_of(value: Decimal | int | str) -> int:
         ValueError: `value` is not finite, is not a number, or has more than 18 decimals.
     """
     try:
-        sign, digits, exponent = Decimal(value).as_tuple()
+        numerator, denominator = Decimal(value).as_integer_ratio()
     except InvalidOperation:
         raise ValueError(f"{value!r} is not a decimal number") from None
-    if not isinstance(exponent, int):
-        raise ValueError(f"{value!r} is not a finite number")
-    units: int = int("".join(map(str, digits)) or "0")
-    shift = DECIMALS + exponent
-    if shift >= 0:
-        units *= int(10**shift)
-    else:
-        units, rest = divmod(units, 10**-shift)
-        if rest:
-            raise ValueError(f"{value} has more than {DECIMALS} decimals")
-    return -units if sign else units
+    except (OverflowError, ValueError):
+        raise ValueError(f"{value!r} is not a finite number") from None
+    units, rest = divmod(numerator * ONE, denominator)
+    if rest:
+        raise ValueError(f"{value} has more than {DECIMALS} decimals")
+    return units
 
 
 def decimal_text(units: int) -> str:

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from claire.model.books import Books, PortfolioSnapshot, Position, Posting
 from claire.model.decisions import Fill, OrderEvent, PositionDusted, RoundTrip, Signal
 from claire.model.instrument import Instrument
-from claire.model.money import decimal_of, divide_half_even, units_of
+from claire.model.money import decimal_of, divide_half_even
 
 
 class PortfolioState(Struct):
@@ -125,4 +125,4 @@ class Portfolio:
 
 def _average(instrument: Instrument, value: int, lots: int) -> Decimal:
     """Average price, for people: rounded to 18 decimals."""
-    return decimal_of(divide_half_even(units_of(instrument.tick) * value, lots)) if lots else Decimal(0)
+    return decimal_of(divide_half_even(instrument.tick_units * value, lots)) if lots else Decimal(0)

@@ -304,9 +304,10 @@ def quantity_lots(
     position_pct: Decimal, fraction: Decimal, equity: int, price_ticks: int, instrument: Instrument
 ) -> int:
     """Return floor(position_pct / 100 · allocation · equity / price / lot), exactly."""
-    share = Fraction(position_pct) * Fraction(fraction) * equity
-    lots = share / (100 * price_ticks * instrument.unit_value)
-    return max(0, lots.numerator // lots.denominator)
+    percent, percent_parts = position_pct.as_integer_ratio()
+    share, share_parts = fraction.as_integer_ratio()
+    one_lot = price_ticks * instrument.unit_value
+    return max(0, percent * share * equity // (100 * percent_parts * share_parts * one_lot))
 
 
 def _allocation(risk: Risk, ask: Ask) -> Denial | None:
@@ -439,8 +440,8 @@ ENTRY_CONTROLS: tuple[Control, ...] = (
 
 def _percent(units: int, percent: Decimal) -> int:
     """`percent` of an amount, rounded half-even to a unit."""
-    share = Fraction(percent) * units / 100
-    return divide_half_even(share.numerator, share.denominator)
+    numerator, denominator = percent.as_integer_ratio()
+    return divide_half_even(units * numerator, 100 * denominator)
 
 
 def _money_denial(ask: Ask, code: Code, value: int, limit: int, because: str) -> Denial:

@@ -30,6 +30,9 @@ REASONS = (
 )
 """Why a trade brings no signal; with the signals they add up to the trades that a desk saw."""
 
+_HUNDRED = 100 * ONE
+"""100 % in units, so that percentages with up to 18 decimals are exact."""
+
 
 class Desk:
     """One strategy on one symbol: its opinion, its position as far as fills told, and its open question."""
@@ -42,6 +45,7 @@ class Desk:
         self.signals = 0
         self.suppressed = dict.fromkeys(REASONS, 0)
         self.position = Position()
+        self._opinion_of = strategy.on_trade
         self._max_age_ns = max_age_ns
         self._asked: Side | None = None
         """Side of the wish that is still undecided, live or unknown."""
@@ -49,10 +53,14 @@ class Desk:
         self._hold_until_ns = 0
         self._stop_ticks = 0
         self._target_ticks = 0
+        params = strategy.params
+        self._hold_ns = round(params.max_hold_s * 1_000_000_000)
+        self._kept_at_stop = _HUNDRED - units_of(repr(params.stop_loss_pct)) if params.stop_loss_pct else 0
+        self._kept_at_target = _HUNDRED + units_of(repr(params.take_profit_pct)) if params.take_profit_pct else 0
 
     def on_trade(self, trade: Trade) -> tuple[Side, str] | None:
         """Look at one trade; return the side and reason of a wish, or count why there is none."""
-        opinion = self.strategy.on_trade(trade)
+        opinion = self._opinion_of(trade)
         if opinion is NO_ENTRY:
             self._wait_for_no_entry = False
         if self._asked is not None:
@@ -96,15 +104,13 @@ class Desk:
         self.position.apply(fill, self.instrument)
         if fill.side is Side.SELL:
             return
-        params = self.strategy.params
         lots, value = self.position.bought_lots, self.position.bought_value
-        hundred = 100 * ONE
-        if params.max_hold_s:
-            self._hold_until_ns = self.position.entry_ns + round(params.max_hold_s * 1_000_000_000)
-        if params.stop_loss_pct:
-            self._stop_ticks = value * (hundred - units_of(repr(params.stop_loss_pct))) // (lots * hundred)
-        if params.take_profit_pct:
-            self._target_ticks = -(-value * (hundred + units_of(repr(params.take_profit_pct))) // (lots * hundred))
+        if self._hold_ns:
+            self._hold_until_ns = self.position.entry_ns + self._hold_ns
+        if self._kept_at_stop:
+            self._stop_ticks = value * self._kept_at_stop // (lots * _HUNDRED)
+        if self._kept_at_target:
+            self._target_ticks = -(-value * self._kept_at_target // (lots * _HUNDRED))
 
     def on_order(self, event: OrderEvent) -> None:
         """An order of this desk reached a state; in a terminal one the wish is answered."""
