@@ -28,7 +28,7 @@ from claire.model.decisions import (
 )
 from claire.model.instrument import Instrument
 from claire.model.market import Side
-from claire.model.money import ONE, decimal_of, divide_half_even, units_of
+from claire.model.money import decimal_of, divide_half_even
 from claire.model.orders import TERMINAL, OrderType
 
 DAY_NS = 86_400_000_000_000
@@ -126,7 +126,7 @@ class Risk:
         self.rules = rules
         self.identity = identity
         self.state = RiskState(books, fractions=dict(fractions))
-        self._kept_at_stop = {strategy: 100 * ONE - units_of(repr(pct)) for strategy, pct in stop_pct.items()}
+        self._kept_at_stop = {strategy: 1 - Fraction(repr(pct)) / 100 for strategy, pct in stop_pct.items()}
 
     # --- what it hears ---
 
@@ -194,7 +194,7 @@ class Risk:
             if r.side is Side.SELL and (r.strategy_id, r.symbol) == (signal.strategy_id, signal.symbol)
         )
         lots = owned - selling
-        if position is None or (lots <= 0 < owned):
+        if position is None or (selling and lots <= 0):
             because = f"{signal.symbol}: {owned} lots owned, {selling} being sold"
             return (_denial(signal, Code.NOTHING_TO_SELL, owned - selling, 1, "lots", because),)
         if not selling and position.is_dust(instrument, signal.price_ticks):
@@ -297,7 +297,8 @@ class Risk:
 
     def stop_ticks(self, signal: Signal) -> int:
         """Price of the strategy's stop if the entry fills at its decision price."""
-        return signal.price_ticks * self._kept_at_stop[signal.strategy_id] // (100 * ONE)
+        kept, parts = self._kept_at_stop[signal.strategy_id].as_integer_ratio()
+        return signal.price_ticks * kept // parts
 
 
 def quantity_lots(

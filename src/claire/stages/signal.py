@@ -7,13 +7,13 @@ signal is counted under the reason why.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from claire.model.books import Position
 from claire.model.decisions import Denial, Fill, OrderEvent, PositionDusted, Signal
 from claire.model.errors import StrategyError
 from claire.model.instrument import Instrument
 from claire.model.market import Candle, Side, Trade
-from claire.model.money import ONE, units_of
 from claire.model.orders import TERMINAL
 from claire.strategies.base import Opinion, Strategy
 
@@ -29,9 +29,6 @@ REASONS = (
     "stale",
 )
 """Why a trade brings no signal; with the signals they add up to the trades that a desk saw."""
-
-_HUNDRED = 100 * ONE
-"""100 % in units, so that percentages with up to 18 decimals are exact."""
 
 
 class Desk:
@@ -49,20 +46,27 @@ class Desk:
         self._max_age_ns = max_age_ns
         self._asked: Side | None = None
         """Side of the wish that is still undecided, live or unknown."""
+        self._order_no = 0
+        """The order that the last wish became."""
         self._wait_for_no_entry = False
         self._hold_until_ns = 0
         self._stop_ticks = 0
         self._target_ticks = 0
         params = strategy.params
         self._hold_ns = round(params.max_hold_s * 1_000_000_000)
-        self._kept_at_stop = _HUNDRED - units_of(repr(params.stop_loss_pct)) if params.stop_loss_pct else 0
-        self._kept_at_target = _HUNDRED + units_of(repr(params.take_profit_pct)) if params.take_profit_pct else 0
+        self._kept_at_stop = _ratio(params.stop_loss_pct, -1)
+        self._kept_at_target = _ratio(params.take_profit_pct, 1)
 
     def on_trade(self, trade: Trade) -> tuple[Side, str] | None:
         """Look at one trade; return the side and reason of a wish, or count why there is none."""
         opinion = self._opinion_of(trade)
-        if opinion is NO_ENTRY:
+        if opinion is NO_ENTRY or opinion is EXIT:
             self._wait_for_no_entry = False
+        elif not isinstance(opinion, Opinion):
+            raise StrategyError(
+                f"strategy {self.strategy_id} answered {opinion!r} at the {trade.symbol} trade of"
+                f" {trade.ts_event_ns} ns; on_trade must return an Opinion"
+            )
         if self._asked is not None:
             reason = "order_live"
         elif self.position.bought_lots:
@@ -79,12 +83,8 @@ class Desk:
                 return Side.BUY, "entry"
         elif opinion is EXIT:
             reason = "below_threshold"
-        elif isinstance(opinion, Opinion):
-            reason = opinion._value_
         else:
-            raise StrategyError(
-                f"strategy {self.strategy_id} answered {opinion!r} for {trade.symbol}; on_trade must return an Opinion"
-            )
+            reason = opinion._value_
         self.suppressed[reason] += 1
         return None
 
@@ -108,23 +108,30 @@ class Desk:
         if self._hold_ns:
             self._hold_until_ns = self.position.entry_ns + self._hold_ns
         if self._kept_at_stop:
-            self._stop_ticks = value * self._kept_at_stop // (lots * _HUNDRED)
+            kept, parts = self._kept_at_stop
+            self._stop_ticks = value * kept // (lots * parts)
         if self._kept_at_target:
-            self._target_ticks = -(-value * self._kept_at_target // (lots * _HUNDRED))
+            kept, parts = self._kept_at_target
+            self._target_ticks = -(-value * kept // (lots * parts))
 
     def on_order(self, event: OrderEvent) -> None:
-        """An order of this desk reached a state; in a terminal one the wish is answered."""
-        if event.state not in TERMINAL or self._asked is not event.side:
+        """An order of this desk reached a state; in a terminal one the wish is answered.
+
+        A late fill brings one more terminal event of an order that was answered before; it may end the round trip
+        too, but it says nothing about the order that is live by then.
+        """
+        if event.state not in TERMINAL:
+            self._order_no = event.order_no
             return
-        self._asked = None
-        if event.side is Side.BUY:
-            self._wait_for_no_entry = self.position.is_flat
-        elif self.position.has_ended(event, self.instrument):
+        if event.order_no == self._order_no and self._asked is event.side:
+            self._asked = None
+            if event.side is Side.BUY:
+                self._wait_for_no_entry = self.position.is_flat
+        if self.position.has_ended(event, self.instrument):
             self.went_flat()
 
     def went_flat(self) -> None:
         """The round trip is over; what is left of it is dust and nobody's business here."""
-        self._asked = None
         self.position = Position()
         self._stop_ticks = self._target_ticks = self._hold_until_ns = 0
 
@@ -137,6 +144,11 @@ class Desk:
         if self._hold_until_ns and trade.ts_event_ns >= self._hold_until_ns:
             return "max_hold"
         return "exit" if opinion is EXIT else None
+
+
+def _ratio(percent: float, sign: int) -> tuple[int, int] | None:
+    """Return 100 % plus or minus `percent` as an exact ratio; None: it is switched off."""
+    return (1 + sign * Fraction(repr(percent)) / 100).as_integer_ratio() if percent else None
 
 
 class Signals:
@@ -158,6 +170,8 @@ class Signals:
         for desk in self.by_symbol.get(trade.symbol, ()):
             try:
                 wish = desk.on_trade(trade)
+                if wish is not None:
+                    signals = (*signals, self._signal(desk, trade, *wish))
             except StrategyError:
                 raise
             except Exception as e:
@@ -165,8 +179,6 @@ class Signals:
                     f"strategy {desk.strategy_id} raised {type(e).__name__}: {e} at the {trade.symbol} trade"
                     f" of {trade.ts_event_ns} ns; the run stops here, its journal is complete up to this input"
                 ) from e
-            if wish is not None:
-                signals = (*signals, self._signal(desk, trade, *wish))
         return signals
 
     def on_candle(self, candle: Candle) -> None:
@@ -198,6 +210,12 @@ class Signals:
         self._by_owner[event.strategy_id, event.symbol].went_flat()
 
     def _signal(self, desk: Desk, trade: Trade, side: Side, reason: str) -> Signal:
+        strength = desk.strategy.strength if side is Side.BUY else 1.0
+        if not 0 <= strength <= 1:
+            raise StrategyError(
+                f"strategy {desk.strategy_id} gave the strength {strength!r} at the {trade.symbol} trade of"
+                f" {trade.ts_event_ns} ns; it must be 0 to 1"
+            )
         desk.asked(side)
         self._last_no += 1
         return Signal(
@@ -208,6 +226,6 @@ class Signals:
             ts_event_ns=trade.ts_event_ns,
             price_ticks=trade.price_ticks,
             reason=reason,
-            strength=desk.strategy.strength if side is Side.BUY else 1.0,
+            strength=strength,
             pct_change=desk.strategy.pct_change,
         )

@@ -6,13 +6,15 @@ reference. A trade that came with a `pct_change` is judged by that one.
 """
 
 from collections import deque
+from fractions import Fraction
+from math import ceil
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
 from claire.model.instrument import Instrument
 from claire.model.market import Trade
-from claire.model.money import units_of
+from claire.model.money import ONE
 from claire.strategies.base import Opinion, Seconds, Strategy, StrategyParams
 
 WARMING_UP, NO_ENTRY, THIN, ENTER = Opinion.WARMING_UP, Opinion.NO_ENTRY, Opinion.THIN, Opinion.ENTER
@@ -39,8 +41,7 @@ class Momentum(Strategy):
         super().__init__(params, instrument)
         self._lookback_ns = round(params.lookback_s * 1_000_000_000)
         self._threshold_pct = params.threshold_pct
-        min_volume_units = units_of(repr(params.min_volume_quote))
-        self._min_volume = -(-min_volume_units // instrument.unit_value)
+        self._min_volume = ceil(Fraction(repr(params.min_volume_quote)) * ONE / instrument.unit_value)
         """In ticks × lots, rounded up."""
         self._times: deque[int] = deque()
         self._prices: deque[int] = deque()
@@ -68,6 +69,7 @@ class Momentum(Strategy):
         pct_change = trade.pct_change
         if pct_change is None:
             if not self._reference_ticks:
+                self._pct_change = None
                 return WARMING_UP
             pct_change = (price / self._reference_ticks - 1.0) * 100.0
         self._pct_change = pct_change

@@ -4,6 +4,7 @@ A kind is ``momentum``, ``ema_cross``, or the path of a Python file outside the 
 ``my_strategy.py`` or ``my_strategy.py:Breakout``.
 """
 
+import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
@@ -41,16 +42,18 @@ def load(kind: str) -> type[Strategy]:
 
 
 def _import_file(path: str) -> ModuleType:
-    name = "claire_user_strategy_" + "".join(c if c.isalnum() else "_" for c in path)
+    name = "claire_user_strategy_" + "".join(c if c.isalnum() else f"_{ord(c):x}_" for c in path)
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"strategy file {path} is not a Python file")
     module = module_from_spec(spec)
+    sys.modules[name] = module  # where annotations that are text (`from __future__ import annotations`) are looked up
     try:
         spec.loader.exec_module(module)
-    except FileNotFoundError:
-        raise ConfigError(f"strategy file {path} does not exist") from None
     except Exception as e:
+        del sys.modules[name]
+        if isinstance(e, FileNotFoundError) and e.filename == spec.origin:
+            raise ConfigError(f"strategy file {path} does not exist") from None
         raise ConfigError(f"strategy file {path} does not import: {type(e).__name__}: {e}") from e
     return module
 
