@@ -1,12 +1,12 @@
 """Compares what a pipeline decides now with what was decided before, one decision at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from claire.engine.ports import Input, Recorded
-from claire.model.books import Posting
+from claire.model.books import PortfolioSnapshot, Position, Posting
 from claire.model.market import Candle
 
 
@@ -76,6 +76,9 @@ class Comparison:
 
     def postings(self, postings: Sequence[Posting]) -> None:
         """Postings follow from fills, which are compared."""
+
+    def snapshot(self, snapshot: PortfolioSnapshot, positions: Mapping[tuple[str, str], Position]) -> None:
+        """Snapshots follow from fills and marks."""
 
 
 def plain(event: Recorded) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 from msgspec import Struct
 
 from claire.engine.ports import Input, Recorded, Recorder, Venue
-from claire.model.books import Posting
+from claire.model.books import Transaction
 from claire.model.decisions import (
     AllocationDecision,
     Cancel,
@@ -49,6 +49,9 @@ from claire.stages.signal import Signals
 
 NEVER = 1 << 62
 """A time after all others, in nanoseconds."""
+
+SNAPSHOT_NS = 60_000_000_000
+"""Market time between two looks at the account while something is held."""
 
 
 class Stages(Struct):
@@ -107,6 +110,7 @@ class Pipeline:
         self._timers: list[tuple[int, str]] = []
         self._next_valuation_ns = 0
         self._next_due_ns = 0
+        self._next_snapshot_ns = 0
         self._routes = self._make_routes()
         # what every trade passes, looked up once
         self._candles_on_trade = stages.candles.on_trade
@@ -150,6 +154,13 @@ class Pipeline:
                 recorder.inputs(first_no, self._unrecorded)
             self._unrecorded = []
 
+    def snapshot(self) -> None:
+        """Hand a look at the account to the recorders (also done at fills, and each minute while something is held)."""
+        portfolio = self.stages.portfolio
+        snapshot = portfolio.snapshot(self.now_ns)
+        for recorder in self._recorders:
+            recorder.snapshot(snapshot, portfolio.state.books.positions)
+
     @property
     def trades_in(self) -> int:
         """Trades taken so far."""
@@ -185,6 +196,8 @@ class Pipeline:
             for report in self.venue.due(now_ns):
                 self._take(report, report.ts_event_ns)
                 self._run(self.stages.execution.on_report(report))
+                if report.trade_id:
+                    self.snapshot()
 
     def _fire(self, timer: Timer) -> None:
         self._take(timer, timer.due_ns)
@@ -205,6 +218,9 @@ class Pipeline:
         """Look at equity at one moment of the grid. Between two inputs nothing changes, so one look stands for all."""
         self.stages.risk.on_valuation(at_ns)
         self.stages.portfolio.on_valuation()
+        if at_ns >= self._next_snapshot_ns:
+            self._next_snapshot_ns = at_ns + SNAPSHOT_NS
+            self.snapshot()
         self._schedule(at_ns)
 
     def _schedule(self, t: int) -> None:
@@ -243,7 +259,7 @@ class Pipeline:
             OrderEvent: (record, s.signals.on_order, s.risk.on_order, s.portfolio.on_order),
             Fill: (record, s.signals.on_fill, s.risk.on_fill, s.portfolio.on_fill),
             PositionDusted: (record, s.signals.on_dusted, s.portfolio.on_dusted),
-            Posting: (self._post,),
+            Transaction: (self._post,),
             RoundTrip: (record,),
             SetTimer: (self._set_timer,),
         }
@@ -257,9 +273,9 @@ class Pipeline:
         for recorder in self._recorders:
             recorder.candle(candle)
 
-    def _post(self, posting: Posting) -> None:
+    def _post(self, transaction: Transaction) -> None:
         for recorder in self._recorders:
-            recorder.postings((posting,))
+            recorder.postings(transaction.postings)
 
     def _submit(self, command: Submit) -> None:
         self.venue.submit(command, self.now_ns)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from claire.model.books import Posting
+from claire.model.books import PortfolioSnapshot, Position, Posting
 from claire.model.decisions import Cancel, Decision, Derived, Submit, VenueReport
 from claire.model.instrument import Instrument
 from claire.model.market import Candle, MarketEvent, Timer
@@ -100,6 +100,9 @@ class Recorder(Protocol):
 
     def postings(self, postings: Sequence[Posting]) -> None:
         """Keep postings that a decision caused."""
+
+    def snapshot(self, snapshot: PortfolioSnapshot, positions: Mapping[tuple[str, str], Position]) -> None:
+        """Keep one look at the account and its positions, by (strategy id, symbol)."""
 
 
 class Pacer(Protocol):

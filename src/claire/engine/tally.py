@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from claire.engine.ports import Input, Recorded
-from claire.model.books import Posting
+from claire.model.books import PortfolioSnapshot, Position, Posting
 from claire.model.canonical import DecisionDigest
 from claire.model.decisions import Denial, Fill, Intent, OrderEvent, RoundTrip, Signal
 from claire.model.instrument import Instrument
@@ -73,6 +73,9 @@ class Tally:
 
     def postings(self, postings: Sequence[Posting]) -> None:
         """Postings follow from fills, which are counted."""
+
+    def snapshot(self, snapshot: PortfolioSnapshot, positions: Mapping[tuple[str, str], Position]) -> None:
+        """Snapshots are not counted."""
 
     def _count_order(self, event: OrderEvent) -> None:
         before = self._states.get(event.order_no)

@@ -32,6 +32,12 @@ class Posting(Struct, frozen=True):
     """What happened: ``transfer``, ``order 7 fill PAPER-T-9``, ``dust``."""
 
 
+class Transaction(Struct, frozen=True):
+    """Postings that belong together: for each asset they sum to zero."""
+
+    postings: list[Posting]
+
+
 class Position(Struct):
     """What one strategy owns of one symbol, since it was last flat.
 

@@ -32,8 +32,6 @@ def _commit() -> list[str]:
 
 
 def _git(root: Path, *words: str) -> str:
-    # fixed words and our own folder: nothing from outside reaches the command
-    done = subprocess.run(
-        (shutil.which("git") or "git", "-C", str(root), *words), capture_output=True, text=True, check=True, timeout=10
-    )  # noqa: S603
+    command = (shutil.which("git") or "git", "-C", str(root), *words)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603 - our words only
     return done.stdout.strip()

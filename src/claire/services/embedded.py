@@ -9,6 +9,7 @@ RUN/summary.json      the result
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import choice
@@ -17,12 +18,13 @@ import msgspec
 
 from claire.adapters.config import canonical
 from claire.adapters.config.schema import Keep, Settings
-from claire.adapters.journal import Header, JournalWriter
-from claire.adapters.store import SqlLedger
+from claire.adapters.journal.entries import Header
+from claire.adapters.journal.writer import JournalWriter
+from claire.adapters.store.ledger import SqlLedger
 from claire.engine.pipeline import Pipeline
 from claire.engine.ports import MarketSource, Pacer, Recorder
 from claire.model.market import MarketEvent
-from claire.services.assembly import Assembly, assemble
+from claire.services.assembly import PAPER_VENUE, Assembly, assemble
 from claire.services.code import code_version
 from claire.services.pace import WallPacer
 from claire.services.summary import Summary, summarise
@@ -87,33 +89,39 @@ def run_market(
         embed_inputs=embeds,
         traded=preview.symbols,
     )
-    segment_bytes = settings.journal.segment_mb << 20
+    paced = speed is not None
     with (
         JournalWriter(
-            run_dir, header, fsync="batch" if speed is None else "decision", segment_bytes=segment_bytes
+            run_dir,
+            header,
+            fsync="decision" if paced else "batch",
+            segment_bytes=settings.journal.segment_mb << 20,
         ) as journal,
-        SqlLedger(
-            run_dir / LEDGER,
-            instruments=source.instruments,
-            account_id=settings.account.id,
-            venue="paper",
-            run_id=run_id,
-            batch=speed is None,
+        closing(
+            SqlLedger(
+                run_dir / LEDGER,
+                header,
+                account_id=settings.account.id,
+                venue=PAPER_VENUE,
+                commit="decision" if paced else "batch",
+                journal=journal,
+            )
         ) as ledger,
     ):
         assembly = assemble(settings, source, (journal, ledger, *observers), records_inputs=embeds or bool(observers))
         ledger.postings(assembly.opening)
-        pacer = None if speed is None else WallPacer(speed, should_stop)
+        pacer = WallPacer(speed, should_stop) if speed else None
         started = time.perf_counter()
         try:
             interrupted = not drive(assembly.pipeline, source, pacer, on_progress, should_stop)
         finally:
             assembly.pipeline.flush()
+        assembly.pipeline.snapshot()
         elapsed_s = time.perf_counter() - started
-        summary = _finish(settings, source, assembly, ledger, run_id, mode, elapsed_s, interrupted)
+        summary = _finish(settings, source, assembly, run_id, mode, elapsed_s, interrupted)
         text = msgspec.json.encode(summary).decode()
+        ledger.finish(text, summary.decision_digest)
         journal.finish(text, summary.decision_digest)
-        ledger.finish(text)
     _write_durably(run_dir / SUMMARY, text)
     return RunResult(summary, run_dir)
 
@@ -154,20 +162,17 @@ def _finish(
     settings: Settings,
     source: MarketSource,
     assembly: Assembly,
-    ledger: SqlLedger,
     run_id: str,
     mode: str,
     elapsed_s: float,
     interrupted: bool,
 ) -> Summary:
-    pipeline = assembly.pipeline
-    ledger.snapshot(pipeline.stages.portfolio.snapshot(pipeline.now_ns))
     return summarise(
         run_id=run_id,
         mode=mode,
         risk_profile=settings.risk.profile.value,
         source=source.info,
-        pipeline=pipeline,
+        pipeline=assembly.pipeline,
         tally=assembly.tally,
         elapsed_s=elapsed_s,
         interrupted=interrupted,

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from claire.adapters.config import restore
-from claire.adapters.journal import End, Header, JournalReader
-from claire.adapters.store import verify_ledger
+from claire.adapters.journal.entries import End, Header
+from claire.adapters.journal.reader import JournalReader
+from claire.adapters.store.queries import verify_ledger
 from claire.engine.compare import Comparison, Difference
 from claire.engine.pipeline import Pipeline
 from claire.engine.ports import MarketSource, SourceInfo
@@ -25,6 +26,7 @@ from claire.model.market import MarketEvent, Timer
 from claire.services.assembly import assemble
 from claire.services.code import code_version
 from claire.services.embedded import CONFIG, LEDGER, SUMMARY
+from claire.services.sources import reopen
 from claire.services.summary import Summary
 
 
@@ -155,8 +157,6 @@ def _feed(
 def _source(reader: JournalReader, header: Header, data: Path | None) -> MarketSource:
     if header.embed_inputs and header.record != "decisions":
         return JournalSource(reader, header)
-    from claire.adapters.marketdata import reopen
-
     return reopen(header.source, header.instruments, data)
 
 

@@ -1,7 +1,7 @@
 """Portfolio: where money is counted. Every fill becomes postings that sum to zero per asset.
 
 Input: `Fill`, `OrderEvent`, `PositionDusted`, `Signal` (for the reason of an exit), and valuation times. Output:
-`Posting`s, `RoundTrip` when a strategy is flat again, `PortfolioSnapshot`. It decides nothing; risk keeps books of its own.
+`Transaction`s, `RoundTrip` when a strategy is flat again, `PortfolioSnapshot`. It decides nothing; risk keeps books of its own.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from msgspec import Struct, field
 
-from claire.model.books import Books, PortfolioSnapshot, Position, Posting
+from claire.model.books import Books, PortfolioSnapshot, Position, Transaction
 from claire.model.decisions import Fill, OrderEvent, PositionDusted, RoundTrip, Signal
 from claire.model.instrument import Instrument
 from claire.model.money import decimal_of, divide_half_even
@@ -44,13 +44,13 @@ class Portfolio:
         """Remember why a strategy wishes what it wishes."""
         self.state.reasons[signal.strategy_id, signal.symbol] = signal.reason
 
-    def on_fill(self, fill: Fill) -> Sequence[Posting]:
+    def on_fill(self, fill: Fill) -> Sequence[Transaction]:
         """Book a fill."""
         postings = self.state.books.apply(fill)
         self.on_valuation()
-        return postings
+        return (Transaction(postings),)
 
-    def on_order(self, event: OrderEvent) -> Sequence[Posting | RoundTrip]:
+    def on_order(self, event: OrderEvent) -> Sequence[Transaction | RoundTrip]:
         """End the round trip when an exit order is over and left nothing that can be sold."""
         books = self.state.books
         position = books.positions.get((event.strategy_id, event.symbol))
@@ -58,7 +58,7 @@ class Portfolio:
             return ()
         return self._flat(event.strategy_id, event.symbol, event.ts_event_ns, position)
 
-    def on_dusted(self, event: PositionDusted) -> Sequence[Posting | RoundTrip]:
+    def on_dusted(self, event: PositionDusted) -> Sequence[Transaction | RoundTrip]:
         """End the round trip of a position that became too small to sell."""
         position = self.state.books.positions[event.strategy_id, event.symbol]
         return self._flat(event.strategy_id, event.symbol, event.ts_event_ns, position)
@@ -100,7 +100,7 @@ class Portfolio:
             open_positions=len(books.positions),
         )
 
-    def _flat(self, strategy_id: str, symbol: str, ts_ns: int, position: Position) -> Sequence[Posting | RoundTrip]:
+    def _flat(self, strategy_id: str, symbol: str, ts_ns: int, position: Position) -> Sequence[Transaction | RoundTrip]:
         state = self.state
         postings = state.books.to_dust(strategy_id, symbol, ts_ns)
         state.round_trips += 1
@@ -120,7 +120,7 @@ class Portfolio:
             reason=state.reasons.get((strategy_id, symbol), ""),
             ts_event_ns=ts_ns,
         )
-        return (*postings, trip)
+        return (Transaction(postings), trip) if postings else (trip,)
 
 
 def _average(instrument: Instrument, value: int, lots: int) -> Decimal:

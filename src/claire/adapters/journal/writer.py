@@ -6,7 +6,7 @@ that succeeds would prove nothing. What was written before stays readable to its
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ from claire.adapters.journal.frames import (
     write_durably,
 )
 from claire.engine.ports import Input, Recorded
+from claire.model.books import PortfolioSnapshot, Position, Posting
 from claire.model.decisions import Intent, VenueReport
 from claire.model.errors import JournalError
 from claire.model.market import Candle, Depth, Timer, TopOfBook, Trade
@@ -148,6 +149,12 @@ class JournalWriter:
 
     def candle(self, candle: Candle) -> None:
         """Keep nothing: candles follow from the inputs."""
+
+    def postings(self, postings: Sequence[Posting]) -> None:
+        """Keep nothing: postings follow from the fills."""
+
+    def snapshot(self, snapshot: PortfolioSnapshot, positions: Mapping[tuple[str, str], Position]) -> None:
+        """Keep nothing: the account follows from the fills and the marks."""
 
     # -- beside the Recorder -------------------------------------------------------------------------------------------
 
