@@ -209,6 +209,8 @@ def _allowed(bare: Any, bounds: dict[str, Any], unit: str) -> str:
     if bare is bool:
         return "true or false"
     if bare in (int, float, Decimal):
+        if bounds.get("ge") == bounds.get("le") and "ge" in bounds:
+            return text_of(bounds["ge"])
         words = ("a whole number" if bare is int else "a number") + _range(bounds)
         return f"{words}, in {unit}" if unit else words
     if get_origin(bare) in (tuple, list):
@@ -219,7 +221,7 @@ def _allowed(bare: Any, bounds: dict[str, Any], unit: str) -> str:
 def _range(bounds: dict[str, Any]) -> str:
     low, high = bounds.get("ge"), bounds.get("le")
     if low is not None and high is not None:
-        return f" {text_of(low)}" if low == high else f" from {text_of(low)} to {text_of(high)}"
+        return f" from {text_of(low)} to {text_of(high)}"
     words = []
     if "gt" in bounds:
         words.append(f"more than {text_of(bounds['gt'])}")

@@ -71,7 +71,7 @@ def load(
     base = layers.read_file(file) if file else Layer()
     command = layers.read_assignments(assignments)
     if mode:
-        command.put(("mode",), mode, f"mode {mode}")
+        command.put(("mode",), mode, f"--mode {mode}")
     loaded = _assemble([base, layers.read_environment(environ), command], symbols, strategy)
     return msgspec.structs.replace(loaded, file=file)
 

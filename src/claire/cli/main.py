@@ -1,0 +1,301 @@
+"""The program `claire`: its commands, their options, and what becomes of errors.
+
+Everything heavy is imported inside a command, so `--help` answers in a tenth of a second.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from claire import __version__
+from claire.cli import plan
+from claire.cli.output import complain
+from claire.model.errors import ClaireError, UsageError, did_you_mean
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+NOBODY_READS = 141
+"""Exit code when the reader of our output went away, as shells have it for SIGPIPE."""
+
+
+class Commands(TyperGroup):
+    """The commands, by group; a planned or mistyped one is answered in a sentence."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Find a command.
+
+        Raises:
+            UsageError: it is planned, or there is none of that name.
+        """
+        if cmd_name == "data" and cmd_name not in self.commands:
+            self.add_command(typer.main.get_command(import_module("claire.cli.data").app), "data")
+        found = super().get_command(ctx, cmd_name)
+        if found is not None:
+            return found
+        if cmd_name in plan.PLANNED:
+            raise UsageError(
+                f"claire {cmd_name} ({plan.PLANNED[cmd_name]}) is planned, see ROADMAP.md; it is not built yet"
+            )
+        known = [name for group in plan.GROUPS.values() for name in group]
+        hint = did_you_mean(cmd_name, known) or did_you_mean(cmd_name, plan.PLANNED)
+        raise UsageError(f"there is no command {cmd_name}.{hint} claire --help lists them")
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of `claire` itself; that of each command is made from its options."""
+        for line in help_lines():
+            formatter.write(line + "\n")
+
+
+def help_lines() -> list[str]:
+    """The help text: commands by group, what is planned, and how the ways of stopping differ."""
+    bold = (lambda text: f"\033[1m{text}\033[0m") if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else str
+    lines = [
+        "Usage: claire COMMAND [OPTIONS]     claire COMMAND --help tells its options",
+        "",
+        "A crypto trading system that decides, checks, trades, remembers everything, and can prove afterwards why.",
+    ]
+    for title, commands in plan.GROUPS.items():
+        lines += ["", bold(title), *(f"  {name:<10} {meaning}" for name, meaning in commands.items())]
+    lines += ["", bold("Planned (ROADMAP.md)"), *_wrapped(sorted(plan.PLANNED))]
+    lines += ["", bold("How to stop, and what becomes of")]
+    widths = [max(len(row[column]) for row in plan.STOPPING) for column in range(5)]
+    for row in plan.STOPPING:
+        cells = "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append(f"  {cells}".rstrip())
+    lines += [f"  {plan.STOPPING_NOTE}", ""]
+    lines.append(
+        "Every command takes --json: one JSON document on stdout. Exit codes: 0 done, 1 failed, 2 wrong usage or"
+    )
+    lines.append(
+        "configuration, 3 refused for safety, 130 after Ctrl-C. Settings: docs/configuration.md. --version tells the version."
+    )
+    return lines
+
+
+def _wrapped(words: Sequence[str]) -> list[str]:
+    lines = [" "]
+    for word in words:
+        if len(lines[-1]) + len(word) > 96:
+            lines.append(" ")
+        lines[-1] += f" {word}"
+    return lines
+
+
+app = typer.Typer(
+    name="claire",
+    cls=Commands,
+    add_completion=False,
+    rich_markup_mode=None,  # rich takes 0.2 s to import, more than all the rest of --help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (claire.toml).")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting or strategy parameter; may be repeated."),
+]
+Symbols = Annotated[
+    list[str] | None,
+    typer.Option("--symbol", metavar="SYMBOL", help="What to trade; may be repeated. Wins over the file."),
+]
+StrategyName = Annotated[
+    str,
+    typer.Option(
+        "--strategy", metavar="KIND", help="Kind or id of the only strategy, or a file: my_file.py[:ClassName]."
+    ),
+]
+Venue = Annotated[
+    str, typer.Option("--venue", metavar="VENUE", help="Whose trades, where a file holds several venues.")
+]
+Source = Annotated[
+    str, typer.Option("--source", metavar="SOURCE", help="synth[:KEY=VALUE,...] (seed, rate, ...) or recorded:FILE.")
+]
+Data = Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The same as --source recorded:FILE.")]
+Runs = Annotated[
+    Path | None, typer.Option("--runs", metavar="DIR", help="Folder of runs. Default: CLAIRE_HOME/runs, else ./runs.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Start = Annotated[str, typer.Option("--start", metavar="TIME", help="First moment wanted (UTC), as 2024-10-27T06:30.")]
+End = Annotated[str, typer.Option("--end", metavar="TIME", help="Moment to stop before (UTC).")]
+Span = Annotated[str, typer.Option("--duration", metavar="SPAN", help="Market time to cover, as 90m or 1.5h.")]
+
+
+@app.callback(invoke_without_command=True)
+def claire(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> int:
+    """A crypto trading system that proves its decisions."""
+    if version:
+        print(f"claire {__version__}")
+    return 0
+
+
+@app.command()
+def run(
+    source: Source = "",
+    data: Data = None,
+    speed: Annotated[
+        str,
+        typer.Option(metavar="max|Nx", help="Market seconds per second. Default: 120x for synth, max for recordings."),
+    ] = "",
+    duration: Span = "",
+    start: Start = "",
+    end: End = "",
+    mode: Annotated[
+        str, typer.Option(metavar="MODE", help="paper. Other modes are refused until they are built.")
+    ] = "",
+    symbol: Symbols = None,
+    venue: Venue = "",
+    strategy: StrategyName = "",
+    config: Config = None,
+    assignments: Assignments = None,
+    runs: Runs = None,
+    json: Json = False,
+) -> int:
+    """Trade with paper money over a synthetic market (the default) or a recorded one.
+
+    Ctrl-C ends the run in order: journal, ledger and summary are complete. A second Ctrl-C ends it at once.
+    """
+    from claire.cli.trading import Request
+    from claire.cli.trading import run as do
+
+    return do(
+        Request(
+            config=config,
+            assignments=assignments or (),
+            symbols=symbol or (),
+            strategy=strategy,
+            venue=venue,
+            source=source,
+            data=data,
+            runs=runs,
+            as_json=json,
+            mode=mode,
+            speed=speed,
+            start=start,
+            end=end,
+            span=duration,
+        )
+    )
+
+
+@app.command()
+def backtest(
+    data: Data = None,
+    source: Source = "",
+    start: Start = "",
+    end: End = "",
+    duration: Span = "",
+    symbol: Symbols = None,
+    venue: Venue = "",
+    strategy: StrategyName = "",
+    config: Config = None,
+    assignments: Assignments = None,
+    runs: Runs = None,
+    json: Json = False,
+) -> int:
+    """Run a strategy over a recording as fast as it goes."""
+    from claire.cli.trading import Request
+    from claire.cli.trading import backtest as do
+
+    return do(
+        Request(
+            config=config,
+            assignments=assignments or (),
+            symbols=symbol or (),
+            strategy=strategy,
+            venue=venue,
+            source=source,
+            data=data,
+            runs=runs,
+            as_json=json,
+            start=start,
+            end=end,
+            span=duration,
+        )
+    )
+
+
+@app.command()
+def replay(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run id, the end of one, a run directory, or last.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="Where the recording lies now; it must be the same bytes."),
+    ] = None,
+    assignments: Assignments = None,
+    runs: Runs = None,
+    json: Json = False,
+) -> int:
+    """Decide a run again from its journal and compare every decision: exit 0 identical, 1 different.
+
+    With --set: what would have been decided otherwise, and where first?
+    """
+    from claire.cli.checking import replay as do
+
+    return do(run, data, assignments or (), runs, as_json=json)
+
+
+@app.command()
+def history(runs: Runs = None, json: Json = False) -> int:
+    """List the runs and how they ended, oldest first."""
+    from claire.cli.checking import history as do
+
+    return do(runs, as_json=json)
+
+
+@app.command()
+def doctor(config: Config = None, assignments: Assignments = None, runs: Runs = None, json: Json = False) -> int:
+    """Check this machine, and show every setting that would be in force with the place that it comes from."""
+    from claire.cli.doctor import doctor as do
+
+    return do(config, assignments or (), runs, as_json=json)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `claire` with these arguments (default: the process's own) and return the exit code.
+
+    Errors that a person can act on are said without a traceback; unexpected ones keep theirs.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    as_json = "--json" in arguments
+    try:
+        code = app(args=arguments, prog_name="claire", standalone_mode=False)
+        sys.stdout.flush()
+    except ClaireError as fault:
+        return complain(str(fault), fault.exit_code, as_json=as_json)
+    except typer.TyperException as fault:
+        return complain(_usage(fault.format_message(), arguments), UsageError.exit_code, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        return complain("interrupted", INTERRUPTED, as_json=as_json)
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; without this it would complain about the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
+    except Exception as fault:
+        if as_json:
+            complain(
+                f"{type(fault).__name__}: {fault} (a fault of Claire; the traceback is on stderr)", 1, as_json=True
+            )
+        raise
+    return int(code or 0)
+
+
+def _usage(message: str, arguments: Sequence[str]) -> str:
+    """A complaint about options, with the command whose help would explain it."""
+    known = [name for group in plan.GROUPS.values() for name in group]
+    command = next((word for word in arguments if word in known), "")
+    return f"{message} See {' '.join(filter(None, ('claire', command, '--help')))}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""What `claire` can do, and what it will: commands by group, modes, and how its ways of stopping differ.
+
+Plain data and no imports, for `claire --help` has to answer at once.
+"""
+
+GROUPS: dict[str, dict[str, str]] = {
+    "Trade": {
+        "run": "Trade with paper money: a synthetic market, or a recorded one at any speed.",
+        "backtest": "Run a strategy over a recording, as fast as it goes.",
+    },
+    "Prove": {
+        "replay": "Decide a run again from its journal and compare every decision.",
+        "history": "List the runs and how they ended.",
+    },
+    "Prepare": {
+        "data": "Import, inspect, check and make market data.",
+        "doctor": "Check this machine and show every setting with its source.",
+    },
+}
+"""Commands that are built, with a line each."""
+
+PLANNED: dict[str, str] = {
+    "explain": "one decision, with the numbers compared",
+    "symbols": "what a venue trades, and at which spread",
+    "export": "runs and trades as files",
+    "up": "start the many-process topology",
+    "status": "what runs where, and how it is",
+    "top": "the running processes, live",
+    "service": "one process of the many",
+    "positions": "what is owned",
+    "orders": "what is working",
+    "balance": "what the account holds",
+    "pause": "no new entries; exits go on",
+    "unpause": "entries again",
+    "close": "sell one position",
+    "cancel": "cancel one order",
+    "kill": "stop sending orders, within a second",
+    "rearm": "allow orders again after a kill",
+    "flatten": "sell everything",
+    "panic": "cancel everything at the venue, whatever else is dead",
+    "down": "stop all processes in order",
+    "risk": "limits and how much of them is used",
+    "campaign": "evidence runs that count for promotion",
+    "promote": "one step up the ladder of modes, by evidence",
+    "drill": "practise a failure",
+    "audit": "the trail of who changed what",
+    "decision": "one decision on record",
+    "sweep": "try many parameters",
+    "report": "a run as a page",
+    "backup": "copy ledger and journal",
+    "restore": "bring a copy back",
+    "notify": "send a test message",
+    "mexc-sim": "a simulator that speaks the venue's protocol",
+    "init": "write a first configuration",
+    "web": "the operator's page",
+}
+"""Commands that are designed and not built; ROADMAP.md tells the order."""
+
+NEAREST_MODE: dict[str, str] = {
+    "testnet": "paper",
+    "shadow": "paper",
+    "canary": "paper",
+    "live": "paper",
+}
+"""Modes that are designed and not built, with the nearest one that is."""
+
+STOPPING: tuple[tuple[str, str, str, str, str], ...] = (
+    ("", "entries", "open orders", "positions", "after a restart"),
+    ("Ctrl-C", "stop", "stay as they are*", "kept", "starts anew"),
+    ("down (planned)", "stop", "cancelled", "kept", "starts anew"),
+    ("kill (planned)", "stop within 1 s", "swept", "kept", "stays killed until rearm"),
+    ("flatten (planned)", "stop", "cancelled", "sold", "stays killed until rearm"),
+    ("panic (planned)", "-", "cancelled at the venue", "kept", "nothing is remembered"),
+)
+"""The ways to stop, told apart."""
+
+STOPPING_NOTE = (
+    "* on paper they end with the run. Ctrl-C ends the run in order: journal, ledger and summary are complete."
+)

@@ -1,0 +1,102 @@
+"""What a run says at its end, and what a replay found: text for people."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from claire.cli.output import duration, grouped, money, percent
+from claire.services.replay import ReplayResult
+from claire.services.summary import Summary
+
+
+def summary_text(summary: Summary, label: str) -> str:
+    """Return the summary of a run as a page of text. `label` says what kind of market it was, for example ``STUB``."""
+    return "\n".join(_summary_lines(summary, label))
+
+
+def _summary_lines(summary: Summary, label: str) -> Iterator[str]:
+    currency = summary.currency
+    symbols = _few(summary.symbols)
+    took = f"{duration(summary.market_s)} of market in {duration(summary.elapsed_s)}"
+    yield ""
+    head = f" {symbols}  {_few(summary.strategies)}   {took}"
+    yield f"{head:<58}  run {summary.run_id}  (replay: claire replay {short(summary.run_id)})"
+    about = [summary.mode, *([label] if label else [])]
+    if summary.risk_profile != "default":
+        about.append(f"risk profile {summary.risk_profile}: NO LIMITS but cash and the venue's rules")
+    if summary.interrupted:
+        about.append("INTERRUPTED before the end of the market")
+    yield f" {' · '.join(about)}"
+    yield ""
+    left = [
+        _row("trades seen", grouped(summary.trades_in)),
+        _row("signals", grouped(summary.signals)),
+        _row("orders", grouped(summary.orders)),
+        _row("fills", grouped(summary.fills)),
+        _row("denied", grouped(sum(summary.denials.values()))),
+        *(_row(f"  {code}", grouped(count)) for code, count in summary.denials.items()),
+    ]
+    start, final = Decimal(summary.start_equity), Decimal(summary.final_equity)
+    gain = f"   ({percent(100 * (final - start) / start)})" if start else ""
+    right = [
+        f"equity       {money(summary.start_equity, currency)} → {money(summary.final_equity, currency)} {currency}{gain}",
+        f"fees         {money(summary.fees_paid, currency)}       slippage  {money(summary.slippage, currency)}",
+        f"drawdown     {summary.max_drawdown_pct:.2f} %",
+        f"round trips  {grouped(summary.round_trips)}       won {grouped(summary.round_trips_won)}",
+        f"open         {grouped(summary.open_positions) if summary.open_positions else 'none'}       dust {_dust(summary)}",
+        f"speed        {grouped(round(summary.trades_per_s))} trades/s   memory {summary.peak_rss_mb:.0f} MB",
+    ]
+    for number in range(max(len(left), len(right))):
+        first = left[number] if number < len(left) else ""
+        second = right[number] if number < len(right) else ""
+        yield f" {first:<36}{second}".rstrip()
+    yield ""
+    if summary.suppressed:
+        yield " no signal    " + ", ".join(
+            f"{reason} {grouped(count)}" for reason, count in summary.suppressed.items() if count
+        )
+    yield f" digest       {summary.decision_digest}"
+    for warning in summary.warnings:
+        yield f" note         {warning}"
+    if not summary.fills:
+        yield f" no fills     {_why_no_fills(summary)}"
+    yield ""
+
+
+def _why_no_fills(summary: Summary) -> str:
+    if not summary.signals:
+        return "no strategy saw a reason to enter; try a lower threshold: --set threshold_pct=0.5"
+    if summary.denials:
+        most = max(summary.denials, key=lambda code: summary.denials[code])
+        return f"risk refused every entry, mostly {most}; docs/denials.md tells what it means"
+    return "orders were sent and none was filled"
+
+
+def replay_text(result: ReplayResult) -> str:
+    """Return what a replay found as text."""
+    lines = [f" run {result.run_id}: {grouped(result.decisions)} decisions decided again from {result.inputs}"]
+    if result.identical:
+        lines.append(f" IDENTICAL    {result.decision_digest}")
+    else:
+        difference = result.first_difference
+        lines += [" DIFFERENT    first difference:", f"   {difference}"]
+    if result.truncated:
+        lines.append(f" cut off      {result.truncated}")
+    lines += [f" note         {note}" for note in result.notes]
+    return "\n".join(lines)
+
+
+def short(run_id: str) -> str:
+    """The part of a run id that a person types."""
+    return run_id.rpartition("-")[2]
+
+
+def _row(name: str, value: str) -> str:
+    return f"{name:<22}{value:>10}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def _dust(summary: Summary) -> str:
+    return ", ".join(f"{quantity} {asset}" for asset, quantity in summary.dust.items()) or "none"

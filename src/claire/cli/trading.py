@@ -1,0 +1,164 @@
+"""`claire run` and `claire backtest`: one configuration, one market, one run, and what it came to."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from msgspec import Struct
+
+from claire.adapters.config import Mode, Settings, load
+from claire.cli import market
+from claire.cli.output import print_json
+from claire.cli.plan import NEAREST_MODE
+from claire.cli.report import summary_text
+from claire.cli.runs import runs_folder
+from claire.cli.screen import Bar, LiveScreen, Screen
+from claire.engine.ports import MarketSource
+from claire.model.errors import SafetyRefusal, UsageError
+from claire.services.embedded import RunResult, run_market
+
+
+class Request(Struct, frozen=True):
+    """What was asked for on the command line."""
+
+    config: Path | None
+    assignments: Sequence[str]
+    symbols: Sequence[str]
+    strategy: str
+    venue: str
+    source: str
+    data: Path | None
+    runs: Path | None
+    as_json: bool
+    mode: str = ""
+    speed: str = ""
+    start: str = ""
+    end: str = ""
+    span: str = ""
+
+
+class Stop:
+    """Notes that the run shall end: once asked, in order; asked twice, at once."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.signal = 0
+
+    def __call__(self) -> bool:
+        """Whether the run shall end."""
+        return self.signal != 0
+
+    def ask(self, number: int, _frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle Ctrl-C and SIGTERM while inside."""
+        before = {number: signal.signal(number, self.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run(request: Request) -> int:
+    """Trade with paper money over a synthetic or recorded market; return the exit code."""
+    settings = _settings(request, "")
+    if settings.mode is Mode.BACKTEST:
+        raise UsageError("mode = backtest is claire backtest --data FILE; claire run trades in mode paper")
+    refuse_unbuilt(settings.mode)
+    wanted = market.wanted(request.source or settings.market.source, request.data, "synth")
+    window = market.parse_window(request.start, request.end, request.span)
+    is_watched = wanted.kind == "synth" and "trades" not in wanted.options
+    speed = market.parse_speed(request.speed, market.SYNTH_SPEED if is_watched else None)
+    source = market.open_market(wanted, settings, request.venue or None, window)
+    title = _title(settings, source, wanted, speed)
+    screen = (LiveScreen if sys.stderr.isatty() else Screen)(title, source.info.rows)
+    stop = Stop()
+    with stop.listening(), screen:
+        result = run_market(
+            settings,
+            source,
+            runs_dir=runs_folder(request.runs),
+            mode=settings.mode.value,
+            speed=speed,
+            observers=(screen,),
+            on_progress=screen,
+            should_stop=stop,
+        )
+    return _ended(result, request, wanted, stop)
+
+
+def backtest(request: Request) -> int:
+    """Run a strategy over a recording as fast as it goes; return the exit code."""
+    settings = _settings(request, Mode.BACKTEST.value)
+    if request.data is None and not (request.source or settings.market.source):
+        raise UsageError("claire backtest needs a market: --data FILE (or --source synth:trades=100000)")
+    wanted = market.wanted(request.source or settings.market.source, request.data, "")
+    window = market.parse_window(request.start, request.end, request.span)
+    source = market.open_market(wanted, settings, request.venue or None, window)
+    stop = Stop()
+    with stop.listening(), Bar("backtest", source.info.rows) as bar:
+        result = run_market(
+            settings,
+            source,
+            runs_dir=runs_folder(request.runs),
+            mode=Mode.BACKTEST.value,
+            on_progress=bar,
+            should_stop=stop,
+        )
+    return _ended(result, request, wanted, stop)
+
+
+def refuse_unbuilt(mode: Mode) -> None:
+    """Refuse a mode that is designed and not built.
+
+    Raises:
+        SafetyRefusal: naming the nearest mode that is.
+    """
+    nearest = NEAREST_MODE.get(mode.value)
+    if nearest:
+        raise SafetyRefusal(
+            f"mode {mode.value} is not built yet, so nothing was started. The nearest mode is {nearest}:"
+            f" claire run --mode {nearest}. ROADMAP.md says when {mode.value} comes."
+        )
+
+
+def _settings(request: Request, mode: str) -> Settings:
+    loaded = load(
+        config=request.config,
+        environ=os.environ,
+        assignments=request.assignments,
+        symbols=request.symbols,
+        strategy=request.strategy,
+        mode=mode or request.mode,
+    )
+    return loaded.settings
+
+
+def _title(settings: Settings, source: MarketSource, wanted: market.Wanted, speed: float | None) -> str:
+    words = [settings.mode.value.upper()]
+    if wanted.label:
+        words.append(wanted.label)
+    else:
+        words.append(Path(wanted.path).name)
+    words += [" ".join(source.info.symbols), " ".join(strategy.id for strategy in settings.strategy)]
+    words.append("full speed" if speed is None else f"{speed:g}x")
+    return " · ".join(words)
+
+
+def _ended(result: RunResult, request: Request, wanted: market.Wanted, stop: Stop) -> int:
+    """Say what the run came to; return 0, or 128 plus the signal that ended it."""
+    if request.as_json:
+        print_json(result.summary)
+    else:
+        print(summary_text(result.summary, wanted.label))
+    return 128 + stop.signal if stop.signal else 0
