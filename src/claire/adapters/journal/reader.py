@@ -116,7 +116,31 @@ class JournalReader:
         Raises:
             JournalError: at the first entry that is not what was written.
         """
-        return (entry for _, _, entry in self._walk())
+        return (entry for _, _, entry in self.walk())
+
+    def walk(self) -> Iterator[tuple[int, bytes, Entry]]:
+        """Yield number (from 1), chain hash and entry, in order.
+
+        Raises:
+            JournalError: at the first entry that is not what was written.
+        """
+        self.truncated = None
+        number, chain, end, size = 0, genesis(), 0, 0
+        for ordinal, path in enumerate(self._segments, 1):
+            data, intact = _load(path)
+            is_last = ordinal == len(self._segments)
+            cursor = _Cursor(path, data, may_be_cut=is_last and intact and path.suffix == PLAIN)
+            end, size = cursor.head(ordinal, number + 1, chain), len(data)
+            while end and (body := cursor.body(end, number + 1)) is not None:
+                chain = cursor.chain(chain, body, end, number + 1)
+                end, number = end + FRAME.size + len(body) + HASH_BYTES, number + 1
+                yield number, chain, cursor.decode(body, end, number)
+            if not intact:
+                raise JournalError(
+                    f"{path}: the compressed file was changed; its entries up to {number} still read as they were"
+                    f" written, so no byte offset can be told. {_RESTORE}"
+                )
+        self._compare_with_anchor(number, chain, end, size)
 
     def decisions(self) -> Iterator[Decided]:
         """Yield what was decided, in order."""
@@ -144,31 +168,11 @@ class JournalReader:
             JournalError: something is not what was written.
         """
         entries, head = 0, genesis()
-        for entries, head, _ in self._walk():  # noqa: B007 - the last ones are what is asked for
+        for entries, head, _ in self.walk():  # noqa: B007 - the last ones are what is asked for
             pass
         return JournalCheck(entries, head.hex(), self._anchor is not None, self.truncated)
 
     # -- inside --------------------------------------------------------------------------------------------------------
-
-    def _walk(self) -> Iterator[tuple[int, bytes, Entry]]:
-        """Yield number, chain hash and entry, verified."""
-        self.truncated = None
-        number, chain, end, size = 0, genesis(), 0, 0
-        for ordinal, path in enumerate(self._segments, 1):
-            data, intact = _load(path)
-            is_last = ordinal == len(self._segments)
-            cursor = _Cursor(path, data, may_be_cut=is_last and intact and path.suffix == PLAIN)
-            end, size = cursor.head(ordinal, number + 1, chain), len(data)
-            while end and (body := cursor.body(end, number + 1)) is not None:
-                chain = cursor.chain(chain, body, end, number + 1)
-                end, number = end + FRAME.size + len(body) + HASH_BYTES, number + 1
-                yield number, chain, cursor.decode(body, end, number)
-            if not intact:
-                raise JournalError(
-                    f"{path}: the compressed file was changed; its entries up to {number} still read as they were"
-                    f" written, so no byte offset can be told. {_RESTORE}"
-                )
-        self._compare_with_anchor(number, chain, end, size)
 
     def _compare_with_anchor(self, entries: int, chain: bytes, end: int, size: int) -> None:
         anchor, missing = self._anchor, None

@@ -227,6 +227,11 @@ class JournalWriter:
         self.close()
 
     @property
+    def is_open(self) -> bool:
+        """Whether entries can still be added: it was not finished, closed, or stopped by an error."""
+        return not self._over
+
+    @property
     def entries(self) -> int:
         """How many entries the journal has."""
         return self._entries

@@ -1,0 +1,1 @@
+"""The SQL ledger: orders and money of every run, exact to the last digit (docs/ledger.md)."""

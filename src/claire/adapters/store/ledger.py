@@ -1,0 +1,264 @@
+"""Writes the ledger of one run: each decision once, in whole transactions, exact to the last digit."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import sqlalchemy as sa
+
+from claire.adapters.journal.entries import Header
+from claire.adapters.store import tables
+from claire.adapters.store.database import BUSY_MS, ledger_errors, open_ledger
+from claire.adapters.store.rows import Row, Rows
+from claire.adapters.store.statements import REPLACED, Insert, latest
+from claire.engine.ports import Input, Recorded
+from claire.model.books import PortfolioSnapshot, Position, Posting
+from claire.model.decisions import Intent
+from claire.model.errors import ClaireError, LedgerError
+from claire.model.market import Candle
+from claire.model.money import decimal_text
+
+Commit = Literal["decision", "batch"]
+"""``decision``: an intent is committed before the call returns, and everything that one input caused in one transaction
+before anything that the next one causes (live and paper trading). ``batch``: every `batch_rows` rows and at the end."""
+
+
+class JournalHead(Protocol):
+    """What the ledger has to know of the journal beside it."""
+
+    def sync(self) -> None:
+        """Make the journal durable."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether entries can still be added to it."""
+
+    @property
+    def entries(self) -> int:
+        """How many entries it has."""
+
+    @property
+    def head(self) -> str:
+        """Chain hash of the last one."""
+
+
+class SqlLedger:
+    """A `Recorder` that keeps decisions, orders, money and candles of one run in SQL.
+
+    Rows wait in memory until their transaction; after an error nothing is written any more. With a journal, each
+    transaction first makes the journal durable and notes its head: record before you act.
+    """
+
+    def __init__(
+        self,
+        url: sa.URL | Path,
+        header: Header,
+        *,
+        account_id: str,
+        venue: str,
+        commit: Commit = "decision",
+        batch_rows: int = 2000,
+        journal: JournalHead | None = None,
+        busy_ms: int = BUSY_MS,
+    ) -> None:
+        """Open a ledger (made or migrated where needed) and enter the run.
+
+        Args:
+            url: a database, or the path of an SQLite file.
+            header: what the run's journal starts with.
+            account_id: whose orders and money these are.
+            venue: where they are.
+            commit: when transactions end.
+            batch_rows: rows in a transaction of the policy ``batch``.
+            journal: the run's journal; hand decisions to it before they are handed to the ledger.
+            busy_ms: how long to wait for another process that is writing.
+
+        Raises:
+            LedgerError: it cannot be opened or written, or holds another run of this name.
+        """
+        self._engine = open_ledger(url, busy_ms=busy_ms)
+        self._url = self._engine.url
+        self._run_id = header.run_id
+        self._rows = Rows(header.run_id, account_id, venue, header.instruments)
+        self._live = commit == "decision"
+        self._batch_rows = batch_rows
+        self._journal = journal
+        self._inserts: dict[sa.Table, Insert] = {}
+        self._waiting: dict[sa.Table, list[Row]] = {}
+        self._count = 0
+        self._input_no = 0
+        self._decision_no = 0
+        self._transaction_no = 0
+        self._line_no = 0
+        self._held: dict[tuple[str, str], tuple[int, int]] = {}
+        self._over = ""
+        with ledger_errors(self._url):
+            self._connection = self._engine.connect()
+        self._write({tables.runs: [_run_row(header, account_id, venue)]})
+
+    # -- Recorder ------------------------------------------------------------------------------------------------------
+
+    def inputs(self, first_no: int, events: Sequence[Input]) -> None:
+        """Keep nothing: inputs are the journal's."""
+
+    def decided(self, input_no: int, event: Recorded) -> None:
+        """Keep one decision; under the policy ``decision`` an intent is durable when this returns.
+
+        Raises:
+            LedgerError: the ledger cannot be written, is closed, or holds another decision under the same key.
+        """
+        if self._live and input_no != self._input_no:
+            self.commit()
+        self._input_no = input_no
+        self._decision_no += 1
+        self._add(*self._rows.of(event, input_no, self._decision_no))
+        if self._live and type(event) is Intent:
+            self.commit()
+
+    def candle(self, candle: Candle) -> None:
+        """Keep one closed candle."""
+        self._add(tables.candles, self._rows.candle(candle))
+
+    # -- beside the Recorder -------------------------------------------------------------------------------------------
+
+    def postings(self, postings: Sequence[Posting]) -> None:
+        """Keep whole transactions of the books.
+
+        Raises:
+            LedgerError: a transaction does not add up to zero for an asset; or as `decided`.
+        """
+        sums: dict[tuple[int, str], int] = {}
+        for posting in postings:
+            key = (posting.transaction_no, posting.asset)
+            sums[key] = sums.get(key, 0) + posting.units
+        for (transaction_no, asset), units in sums.items():
+            if units:
+                self._close("was closed by an unbalanced transaction")
+                raise LedgerError(
+                    f"{self._url.database}: transaction {transaction_no} of run {self._run_id} leaves {decimal_text(units)}"
+                    f" {asset} unaccounted for. This is a fault in the program: stop, and keep the run directory."
+                )
+        rows = []
+        for posting in postings:
+            self._line_no = self._line_no + 1 if posting.transaction_no == self._transaction_no else 1
+            self._transaction_no = posting.transaction_no
+            rows.append(self._rows.posting(posting, self._line_no))
+        self._add(tables.postings, *rows)
+
+    def snapshot(self, snapshot: PortfolioSnapshot, positions: Mapping[tuple[str, str], Position]) -> None:
+        """Keep one look at the account, and what changed in its positions (by strategy and symbol)."""
+        self._add(tables.portfolio_snapshots, self._rows.snapshot(snapshot))
+        now = {key: (position.base_units, position.cost_units) for key, position in positions.items()}
+        for key, held in (dict.fromkeys(self._held, (0, 0)) | now).items():
+            if self._held.get(key) != held:
+                self._add(tables.positions, self._rows.position(*key, *held, snapshot.ts_event_ns))
+        self._held = now
+
+    def alert(self, ts_event_ns: int, severity: str, code: str, text: str) -> None:
+        """Keep an alert."""
+        self._add(tables.alerts, self._rows.alert(ts_event_ns, severity, code, text))
+
+    def commit(self) -> None:
+        """Write what is waiting, in one transaction.
+
+        Raises:
+            LedgerError: it cannot be written, or contradicts what is there; the ledger is closed then, for ever.
+        """
+        if self._over:
+            raise LedgerError(f"{self._url.database}: the ledger {self._over}; nothing can be added to it.")
+        if self._waiting:
+            waiting, self._waiting, self._count = self._waiting, {}, 0
+            self._write(waiting)
+
+    def finish(self, summary_json: str, decision_digest: str) -> None:
+        """End the run in order: write what is waiting, then its summary.
+
+        Raises:
+            LedgerError: as `commit`.
+        """
+        self.commit()
+        self._write({}, decision_digest=decision_digest, summary_json=summary_json)
+        self._close("is finished")
+
+    def close(self) -> None:
+        """Write what is waiting and let go of the database; after `finish` or an error this does nothing.
+
+        What is waiting is dropped when the journal was stopped by an error: what it could not keep is void.
+
+        Raises:
+            LedgerError: as `commit`.
+        """
+        if self._over:
+            return
+        if self._journal is None or self._journal.is_open:
+            self.commit()
+        self._close("was closed")
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _add(self, table: sa.Table, *rows: Row) -> None:
+        if self._over:
+            self.commit()  # says so
+        self._waiting.setdefault(table, []).extend(rows)
+        self._count += len(rows)
+        if not self._live and self._count >= self._batch_rows:
+            self.commit()
+
+    def _write(self, waiting: Mapping[sa.Table, list[Row]], **run: str) -> None:
+        values: dict[str, str | int] = dict(run)
+        try:
+            if self._journal is not None:
+                self._journal.sync()
+                values |= {"journal_entries": self._journal.entries, "journal_head": self._journal.head}
+            with ledger_errors(self._url), self._connection.begin():
+                for table in tables.metadata.sorted_tables:
+                    if table in waiting:
+                        self._insert(table, waiting[table])
+                if values:
+                    this_run = tables.runs.c.run_id == self._run_id
+                    self._connection.execute(sa.update(tables.runs).where(this_run).values(values))
+        except ClaireError:
+            self._close("was closed by an error")
+            raise
+
+    def _insert(self, table: sa.Table, rows: list[Row]) -> None:
+        if table in REPLACED:
+            rows = latest(table, rows)
+        statement = self._inserts.get(table)
+        if statement is None:
+            statement = self._inserts[table] = Insert(table, self._engine.dialect)
+        if statement.run(self._connection, rows) != len(rows) and table not in REPLACED:
+            for row in rows:
+                self._compare(table, row)
+
+    def _compare(self, table: sa.Table, row: Row) -> None:
+        """Refuse a row that differs from the one under its key."""
+        key = {column.name: row[column.name] for column in table.primary_key.columns}
+        query = sa.select(table).where(*(table.c[name] == value for name, value in key.items()))
+        there = self._connection.execute(query).mappings().one()
+        for name, value in row.items():
+            if there[name] != value and not (table is tables.runs and name in _RUN_ENDS):
+                raise LedgerError(
+                    f"{self._url.database}: {table.name} {key} is there already with {name} = {there[name]!r}, not {value!r}."
+                    f" Two runs share an id, or a run was repeated with other results; give the new one its own id."
+                )
+
+    def _close(self, why: str) -> None:
+        self._over = why
+        self._waiting = {}
+        self._connection.close()
+        self._engine.dispose()
+
+
+_RUN_ENDS: Final = ("journal_entries", "journal_head", "decision_digest", "summary_json")
+
+
+def _run_row(header: Header, account_id: str, venue: str) -> Row:
+    source = header.source
+    return {
+        "run_id": header.run_id, "account_id": account_id, "venue": venue, "mode": header.mode, "code": header.code,
+        "created_at": header.created_at, "config_sha256": header.config_sha256, "config_json": header.config_json,
+        "source_kind": source.kind, "source_path": source.path, "source_sha256": source.sha256,
+        "symbols": ",".join(source.symbols), "journal_entries": 0, "journal_head": "", "decision_digest": None,
+        "summary_json": None,
+    }  # fmt: skip
