@@ -15,11 +15,10 @@ import pytest
 from claire.adapters.journal.entries import Decided, End, Header, Inputs, Note, Report
 from claire.adapters.journal.frames import ANCHOR, HEAD, Anchor, compress_segment
 from claire.adapters.journal.reader import JournalReader
-from claire.adapters.journal.source import JournalSource
 from claire.adapters.journal.writer import JournalWriter
-from claire.model.errors import JournalError, ReplayError
-from claire.model.market import Side, Timer, Trade
-from tests.support.journals import INSTRUMENTS, T0, decisions, header, inputs, write_story, written
+from claire.model.errors import JournalError
+from claire.model.market import Side, Trade
+from tests.support.journals import T0, decisions, header, inputs, write_story, written
 
 
 def test_what_was_written_is_read_back_equal_and_in_order(tmp_path: Path):
@@ -306,22 +305,6 @@ def test_an_anchor_is_a_small_json_file_that_a_person_can_read(tmp_path: Path):
     assert (anchor["entries"], anchor["segments"], anchor["head"]) == (check.entries, 1, check.head)
 
 
-def test_a_journal_is_a_market_source(tmp_path: Path):
-    written(tmp_path)
-    source = JournalSource(JournalReader(tmp_path))
-    events = [event for batch in source.batches() for event in batch]
-    assert events == [event for event in inputs()[:4] + inputs()[7:] if not isinstance(event, Timer)]
-    assert events == [event for batch in source.batches() for event in batch]
-    assert source.info.kind == "journal"
-    assert source.instruments == INSTRUMENTS
-
-
-def test_a_journal_without_market_events_says_which_recording_it_needs(tmp_path: Path):
-    JournalWriter(tmp_path, header(embed_inputs=False)).close()
-    with pytest.raises(ReplayError, match=r"not copied.*recorded day\.zip"):
-        JournalSource(JournalReader(tmp_path))
-
-
-def test_reports_and_reads_are_of_their_own_kind(tmp_path: Path):
+def test_venue_reports_are_entries_of_their_own(tmp_path: Path):
     written(tmp_path)
     assert sum(type(entry) is Report for entry in JournalReader(tmp_path)) == 2

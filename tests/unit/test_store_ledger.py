@@ -269,6 +269,26 @@ def test_a_ledger_that_another_process_holds_says_so(path: Path):
         ledger.decided(1, decisions()[3])
 
 
+def test_a_finished_ledger_is_one_file_and_reading_leaves_nothing_beside_it(path: Path):
+    ledger = opened(path)
+    write_story(ledger)
+    ledger.finish("{}", "d1:")
+    assert len(rows(path, tables.fills)) == 2
+    assert [file.name for file in path.parent.iterdir()] == ["ledger.sqlite"]
+
+
+def test_a_ledger_that_is_being_read_when_its_run_ends_is_finished_all_the_same(path: Path):
+    ledger = opened(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM runs").fetchall()
+    write_story(ledger)
+    ledger.finish("{}", "d1:abc")
+    other.execute("COMMIT")
+    assert other.execute("SELECT decision_digest FROM runs").fetchall() == [("d1:abc",)]
+    other.close()
+
+
 def test_a_ledger_that_can_only_be_read_says_so(path: Path):
     opened(path).close()
     with path.open("r+b") as file:  # a file format that is too new to be written (SQLite, database header, offset 18)

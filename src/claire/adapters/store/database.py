@@ -1,5 +1,6 @@
 """Opens a ledger's database: creates or migrates it, and turns its errors into advice."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,21 @@ def read_ledger(path: Path) -> sa.Engine:
     return engine
 
 
+def settle(connection: sa.Connection) -> None:
+    """Leave an SQLite ledger as one self-contained file, unless another process is using it; nothing else to do elsewhere.
+
+    Reading a ledger in WAL mode makes files beside it, which a folder that can only be read does not allow.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    raw = connection.connection
+    try:
+        raw.cursor().execute("PRAGMA busy_timeout = 0").execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+
+
 def revision(connection: sa.Connection) -> str | None:
     """Return the migration that a database stands at; None if it never saw one."""
     if not sa.inspect(connection).has_table("alembic_version"):
@@ -134,11 +150,12 @@ def ledger_errors(url: sa.URL) -> Iterator[None]:
             f"{place}: the ledger refuses a row that contradicts it: {error.orig}. Do not trade on; compare it with the"
             f" journal (`claire replay`)."
         ) from error
-    except DBAPIError as error:
-        name = str(getattr(error.orig, "sqlite_errorname", ""))
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        name = str(getattr(cause, "sqlite_errorname", ""))
         family = "_".join(name.split("_")[:2])
         remedy = _REMEDY.get(family, "Check that the database is there and may be written.")
-        raise LedgerError(f"{place}: the ledger cannot be used: {error.orig}. {remedy}") from error
+        raise LedgerError(f"{place}: the ledger cannot be used: {cause}. {remedy}") from error
 
 
 def _create(connection: sa.Connection) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from claire.adapters.journal.entries import Header
 from claire.adapters.store import tables
-from claire.adapters.store.database import BUSY_MS, ledger_errors, open_ledger
+from claire.adapters.store.database import BUSY_MS, ledger_errors, open_ledger, settle
 from claire.adapters.store.rows import Row, Rows
 from claire.adapters.store.statements import REPLACED, Insert, latest
 from claire.engine.ports import Input, Recorded
@@ -178,6 +178,8 @@ class SqlLedger:
         """
         self.commit()
         self._write({}, decision_digest=decision_digest, summary_json=summary_json)
+        with ledger_errors(self._url):
+            settle(self._connection)
         self._close("is finished")
 
     def close(self) -> None:
