@@ -28,8 +28,11 @@ def recordings(draw) -> list[Trade]:
     """Draw trades in order of time, as a source gives them."""
     ts_event_ns = START + draw(st.integers(min_value=0, max_value=INTERVAL))
     trades = []
-    for wait, price, lots in draw(st.lists(st.tuples(waits, amounts, amounts), min_size=1, max_size=40)):
+    steps = st.tuples(waits, amounts, amounts, st.booleans())
+    for wait, price, lots, on_the_border in draw(st.lists(steps, min_size=1, max_size=40)):
         ts_event_ns += wait
+        if on_the_border:
+            ts_event_ns += -ts_event_ns % INTERVAL
         trades.append(Trade("BTCUSDT", ts_event_ns, price, lots, Side.SELL))
     return trades
 

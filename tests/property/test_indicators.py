@@ -1,7 +1,10 @@
-"""What holds of the indicators on any bars."""
+"""What holds of the indicators on any bars; among it, that TA-Lib says the same."""
 
 from math import isfinite
 
+import numpy as np
+import pytest
+import talib
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +15,31 @@ bars = st.lists(
     st.tuples(prices, prices, prices).map(sorted).map(lambda p: (p[2], p[0], p[1])), min_size=1, max_size=120
 )
 periods = st.integers(min_value=2, max_value=20)
+
+
+@st.composite
+def markets_with_silence(draw) -> np.ndarray:
+    """Draw bars in ticks, some of them repeated as silent minutes until every former move has faded; a row each of H, L, C."""
+    market: list[tuple[int, int, int]] = []
+    ticks = st.integers(min_value=1, max_value=1_000_000)
+    for _ in range(draw(st.integers(min_value=1, max_value=4))):
+        for drawn in draw(st.lists(st.tuples(ticks, ticks, ticks), min_size=1, max_size=40)):
+            low, close, high = sorted(drawn)
+            market.append((high, low, close))
+        market += [3 * market[-1][2:]] * draw(st.sampled_from([0, 1, 30, 1_000]))
+    return np.array(market, dtype=np.float64).T
+
+
+@given(markets_with_silence(), periods)
+def test_ta_lib_says_the_same_of_any_market(market, period):
+    high, low, close = market
+    ema, atr, adx = Ema(period), Atr(period), Adx(period)
+    ours = np.array([(ema.update(c), atr.update(h, lo, c), adx.update(h, lo, c)) for h, lo, c in market.T.tolist()]).T
+    oracles = talib.EMA(close, period), talib.ATR(high, low, close, period), talib.ADX(high, low, close, period)
+    for values, oracle, magnitude in zip(ours, oracles, (1e6, 1e6, 100.0), strict=True):
+        unknown = np.isnan(oracle)
+        assert not values[unknown].any()
+        assert values[~unknown] / magnitude == pytest.approx(oracle[~unknown] / magnitude, rel=0, abs=1e-9)
 
 
 @given(st.lists(prices, min_size=1, max_size=120), periods)
