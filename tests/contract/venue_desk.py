@@ -102,7 +102,7 @@ class PaperDesk:
         self.feed(TopOfBook(SYMBOL, self.now_ns + SECOND_NS, *bid, *ask))
 
     def feed(self, event: MarketEvent, decide: Callable[[], object] = lambda: None) -> None:
-        self.venue.before(event)
+        self.venue.before(event.ts_event_ns)
         self._deliver(event.ts_event_ns)
         self.now_ns = event.ts_event_ns
         decide()

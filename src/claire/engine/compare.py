@@ -31,9 +31,10 @@ class Comparison:
     After the first difference it ignores the rest: what follows from a difference is no news.
     """
 
-    def __init__(self, recorded: Iterator[tuple[int, Recorded]]) -> None:
-        """Compare with `recorded`: (input number, event) in order."""
+    def __init__(self, recorded: Iterator[tuple[int, Recorded]], *, is_cut_off: bool = False) -> None:
+        """Compare with `recorded`: (input number, event) in order; a cut-off record says nothing about what follows."""
         self._recorded = recorded
+        self._is_cut_off = is_cut_off
         self.decisions = 0
         """Decisions found equal."""
         self.difference: Difference | None = None
@@ -49,6 +50,8 @@ class Comparison:
         if self.difference is not None:
             return
         if self._next is None:
+            if self._is_cut_off:
+                return
             self.difference = Difference(self.decisions + 1, input_no, None, plain(event), ["event"])
             return
         recorded_no, recorded = self._next

@@ -120,10 +120,10 @@ class Pipeline:
         """Take one market event through the pipeline."""
         t = event.ts_event_ns
         if self._venue_busy:
-            self.venue.before(event)
+            self.venue.before(t)
             self._next_due_ns = min(self._next_due_ns, self.venue.next_due_ns)
         if t >= self._next_due_ns:
-            self._advance(event)
+            self.advance(t)
         self.now_ns = t
         self.input_no += 1
         self.market_events += 1
@@ -168,9 +168,8 @@ class Pipeline:
 
     # --- time ---
 
-    def _advance(self, event: MarketEvent) -> None:
-        """Let happen what is due at or before a market event, oldest first."""
-        t = event.ts_event_ns
+    def advance(self, t: int) -> None:
+        """Let happen what is due at or before t, oldest first; also where no market event comes (a silent market)."""
         if not self.now_ns:
             self.now_ns = self.first_ns = t
             self._value(t)
@@ -183,7 +182,7 @@ class Pipeline:
             if self._timers and self._timers[0][0] == due:
                 self._fire(Timer(*heappop(self._timers)))
                 if self._venue_busy:
-                    self.venue.before(event)
+                    self.venue.before(t)
             else:
                 self._deliver(due)
         if self._next_valuation_ns <= t:

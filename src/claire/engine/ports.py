@@ -59,7 +59,7 @@ class MarketSource(Protocol):
 class Venue(Protocol):
     """Where orders go. Reports come back in market time, never at once from `submit` or `cancel`.
 
-    A simulated venue is told of every market event twice: `before` the pipeline sees it and `after`.
+    A simulated venue is told the time `before` the pipeline sees a market event, and of the event `after`.
     """
 
     def submit(self, command: Submit, now_ns: int) -> None:
@@ -68,8 +68,8 @@ class Venue(Protocol):
     def cancel(self, command: Cancel, now_ns: int) -> None:
         """Take a cancel on its way."""
 
-    def before(self, event: MarketEvent) -> None:
-        """Let what arrived earlier than `event` meet the market as it stood."""
+    def before(self, ts_event_ns: int) -> None:
+        """Let what arrived earlier than this meet the market as it stood."""
 
     def after(self, event: MarketEvent) -> None:
         """Apply `event` to the venue's market and let working orders meet it."""

@@ -59,6 +59,8 @@ class JournalSource:
         """Read from `reader` when asked for batches."""
         self._reader = reader
         self._header = header
+        self.last_ns = 0
+        """Time of the last input read so far, whatever its kind."""
 
     @property
     def instruments(self) -> Mapping[str, Instrument]:
@@ -73,6 +75,7 @@ class JournalSource:
     def batches(self) -> Iterator[Sequence[MarketEvent]]:
         """Yield the market events; timers and venue reports are made again by the replay."""
         for _, event in self._reader.inputs():
+            self.last_ns = max(self.last_ns, event.ts_event_ns)
             if not isinstance(event, Timer | VenueReport):
                 yield (event,)
 
@@ -107,7 +110,8 @@ def replay(
             f"recorded by claire {header.code}, replayed by claire {code}: a difference may come from the program"
         )
     notes += [f"changed for this replay: {override}" for override in overrides]
-    comparison = Comparison((entry.input_no, entry.event) for entry in reader.decisions())
+    recorded = ((entry.input_no, entry.event) for entry in reader.decisions())
+    comparison = Comparison(recorded, is_cut_off=end is None)
     assembly = assemble(settings, source, (comparison,))
     stop_after = msgspec.json.decode(end.summary_json, type=Summary).market_events if end else None
     _feed(assembly.pipeline, source, comparison, stop_after, on_progress)
@@ -152,6 +156,9 @@ def _feed(
             pipeline.feed(event)
         if on_progress:
             on_progress(pipeline)
+    if isinstance(source, JournalSource):
+        # a run that was cut off may end with timers or reports behind its last market event
+        pipeline.advance(source.last_ns)
 
 
 def _source(reader: JournalReader, header: Header, data: Path | None) -> MarketSource:
@@ -198,7 +205,7 @@ def _compare_json(path: Path, recorded: str) -> None:
     for name, before, after in _differences(json.loads(recorded), now):
         raise ReplayError(
             f"{path}: was altered: {name} is {after}, the run had {before}. To try another value:"
-            f" claire replay {path.parent.name} --set {name}={after}"
+            f" claire replay {path.parent.name} --set {_as_setting(name)}={after}"
         )
     raise ReplayError(f"{path}: was altered: its bytes differ from what the run wrote (same values, other form)")
 
@@ -212,3 +219,8 @@ def _differences(before: Any, after: Any, name: str = "") -> Iterator[tuple[str,
             yield from _differences(one, other, f"{name}[{index}]")
     elif before != after:
         yield name, before, after
+
+
+def _as_setting(name: str) -> str:
+    """The name that ``--set`` takes for a place in the configuration: a strategy's parameter by its plain name."""
+    return name.rpartition(".params.")[2]

@@ -132,10 +132,10 @@ class PaperVenue:
         """Take a cancel on its way, as long as an order's."""
         self._send(command, now_ns)
 
-    def before(self, event: MarketEvent) -> None:
-        """Let what arrived earlier than `event` meet the market as it stood."""
-        if self._inbox and self._inbox[0][0] < event.ts_event_ns:
-            self._arrivals_before(event.ts_event_ns)
+    def before(self, ts_event_ns: int) -> None:
+        """Let what arrived earlier than this meet the market as it stood."""
+        if self._inbox and self._inbox[0][0] < ts_event_ns:
+            self._arrivals_before(ts_event_ns)
             self._refresh()
 
     def after(self, event: MarketEvent) -> None:
