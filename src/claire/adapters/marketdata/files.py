@@ -72,14 +72,13 @@ def reading(path: Path) -> Iterator[None]:
 def content_of(path: Path) -> tuple[Container, bytes | Path, str]:
     """Return what a file is, its content, and the name of what holds the content.
 
-    Parquet and Feather are returned as the path (their reader takes only the columns it needs); everything else as
+    Parquet, Feather and captures are returned as the path (their readers take what they need); everything else as
     decompressed bytes. The name is that of the member of an archive, else of the file, without `.gz`.
 
     Raises:
         DataError: the file is missing, empty, corrupt or truncated, or an archive does not hold exactly one file.
     """
-    digest_of_head = path.open("rb")
-    with reading(path), digest_of_head as file:
+    with reading(path), path.open("rb") as file:
         head = file.read(8)
         if head.startswith(b"PAR1"):
             return Container.PARQUET, path, path.name
@@ -89,14 +88,21 @@ def content_of(path: Path) -> tuple[Container, bytes | Path, str]:
         if head.startswith(b"PK"):
             name, content = _only_member(path)
         elif head.startswith(b"\x1f\x8b"):
-            name, content = name.removesuffix(".gz"), gzip.decompress(path.read_bytes())
+            name = name.removesuffix(".gz")
+            with gzip.open(path, "rb") as packed:
+                kind = _kind_of_text(path, packed.read(4096))
+                if kind in (Container.CAPTURE, Container.FRAMES):
+                    return kind, path, name
+                packed.seek(0)
+                content = packed.read()
         else:
             content = path.read_bytes()
     if not content.strip():
         raise DataError(f"{path}: holds no data. Fetch it again.")
     if name.endswith((".parquet", ".feather")):
         raise DataError(f"{path}: does not begin like a {name.rpartition('.')[2]} file; it is corrupt. Fetch it again.")
-    return _kind_of_text(path, content), content, name
+    kind = _kind_of_text(path, content)
+    return kind, path if kind in (Container.CAPTURE, Container.FRAMES) else content, name
 
 
 def _only_member(path: Path) -> tuple[str, bytes]:
@@ -138,7 +144,7 @@ def read_table(
         source = content if isinstance(content, Path) else BytesIO(content)
         if container is Container.PARQUET:
             return pl.read_parquet(source, columns=columns)
-        return pl.read_ipc(source, columns=columns, memory_map=False)
+        return pl.read_ipc(source, columns=columns)
 
 
 def column_names(path: Path, container: Container, content: bytes | Path) -> list[str]:

@@ -158,6 +158,9 @@ def _from_decimals(series: pl.Series) -> Scaled:
     scale = getattr(series.dtype, "scale", 0) or 0
     column = _from_integers(series.to_physical())
     column.decimals[:] = scale
+    for row in np.flatnonzero(column.faults == NumberFault.TOO_LARGE).tolist():
+        column.faults[row] = column.decimals[row] = 0
+        _put(column, row, series[row])
     strip_zeros(column.coefficients, column.decimals)
     column.faults[(column.decimals > DECIMALS) & (column.faults == 0)] = NumberFault.TOO_FINE
     return column

@@ -1,24 +1,36 @@
-"""Opening a recording for a run: which format, which symbol and venue, which rules; or a refusal that says what to do."""
+"""Opening recordings for a run: which format, symbol, venue and rules; or a refusal that says what to do."""
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from claire.adapters.marketdata import names, raw
-from claire.adapters.marketdata.faults import faults_of, refuse_faults
-from claire.adapters.marketdata.files import Container, content_of, digest_of
-from claire.adapters.marketdata.raw import RawTrades, sides_by_tick_rule
-from claire.adapters.marketdata.recorded import RecordedTrades, TradeColumns, time_order
-from claire.adapters.marketdata.rules import Rules, finest, instrument_for, read_sidecar, steps_of
-from claire.adapters.marketdata.tables import open_table, trades_of
-from claire.engine.ports import MarketSource, SourceInfo
-from claire.model.errors import DataError, UsageError, did_you_mean
-from claire.model.instrument import Instrument
+from claire.adapters.marketdata import candles, imports, lists, names, tables
+from claire.adapters.marketdata.book import RawBook
+from claire.adapters.marketdata.captures import CaptureReader, first_receipt
+from claire.adapters.marketdata.files import Container, column_names, content_of, digest_of
+from claire.adapters.marketdata.markets import asked_symbols, choose_markets
+from claire.adapters.marketdata.preparing import Prepared, prepare
+from claire.adapters.marketdata.raw import RawTrades
+from claire.adapters.marketdata.recorded import RecordedMarket
+from claire.adapters.marketdata.rules import Rules, read_sidecar
+from claire.engine.ports import SourceInfo
+from claire.model.errors import DataError, UsageError
+
+
+@dataclass(slots=True)
+class Recording:
+    """Files as read, before a symbol was chosen or a row judged."""
+
+    parts: list[RawTrades]
+    book: RawBook | None = None
+    sidecar: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    sha256s: dict[Path, str] = field(default_factory=dict)
 
 
 def open_source(
@@ -29,7 +41,7 @@ def open_source(
     rules: Rules | None = None,
     start: int = 0,
     end: int | None = None,
-) -> MarketSource:
+) -> RecordedMarket:
     """Open a recording of any known format as a source of market events.
 
     Args:
@@ -45,251 +57,158 @@ def open_source(
         DataError: the file cannot be used as it is; the message names file, place, value and remedy.
         UsageError: the range of events is not one.
     """
-    file = Path(path).absolute()
+    return open_sources([path], symbols=symbols, venue=venue, rules=rules, start=start, end=end)
+
+
+def open_sources(
+    paths: Sequence[str | Path],
+    *,
+    symbols: Sequence[str] = (),
+    venue: str | None = None,
+    rules: Rules | None = None,
+    start: int = 0,
+    end: int | None = None,
+) -> RecordedMarket:
+    """Open several recordings (days that follow each other, or several symbols) as one source in global order.
+
+    Captures are read in the order in which they begin, and a book goes on from one to the next. See `open_source`.
+    """
+    if not paths:
+        raise UsageError("no market data file is named; give one with --data FILE")
     if start < 0 or (end is not None and end < start):
         raise UsageError(f"events {start} to {end} are no range; give 0 <= start <= end")
-    sha256 = digest_of(file)
-    trades = read_trades(file)
-    trades = choose_markets(trades, symbols, venue)
-    columns, instruments, warnings = prepare(trades, rules or {}, read_sidecar(file))
-    parameters = {"symbols": ",".join(columns.symbols), "format": trades.label}
+    recording = read_recordings(paths, asked_symbols(symbols))
+    prepared = prepare(choose_markets(recording.parts, symbols, venue), rules or {}, recording.sidecar, recording.book)
+    prepared.warnings[:0] = recording.warnings
+    parameters = {"symbols": ",".join(prepared.trades.symbols), "format": recording.parts[0].label}
     if venue:
         parameters["venue"] = names.canonical_venue(venue)
     if rules:
-        parameters["rules"] = json.dumps(rules, default=str, sort_keys=True)
+        parameters["rules"] = json.dumps(
+            {symbol: {name: str(value) for name, value in of.items()} for symbol, of in rules.items()}, sort_keys=True
+        )
+    if len(recording.sha256s) > 1:
+        parameters["files"] = json.dumps([{"path": str(p), "sha256": s} for p, s in recording.sha256s.items()])
     if start or end is not None:
         parameters["start"], parameters["end"] = str(start), "" if end is None else str(end)
-        columns = columns.take(slice(start, end))
-    info = SourceInfo(
-        kind="recorded",
-        symbols=columns.symbols,
-        rows=len(columns),
-        first_ns=int(columns.ts_ns[0]) if len(columns) else 0,
-        last_ns=int(columns.ts_ns[-1]) if len(columns) else 0,
-        sha256=sha256,
-        path=str(file),
-        venue=",".join(sorted({i.venue: True for i in instruments.values() if i.venue})),
-        parameters=parameters,
-        synthetic_trades=trades.synthetic,
-        warnings=tuple(warnings),
+        cut(prepared, start, end)
+    return RecordedMarket(
+        prepared.trades,
+        prepared.instruments,
+        _describe(recording, prepared, parameters),
+        prepared.book,
+        prepared.order,
     )
-    return RecordedTrades(columns, instruments, info)
 
 
-def read_trades(path: Path) -> RawTrades:
-    """Read a file of trades of any known format, judging nothing.
-
-    Raises:
-        DataError: the file is missing, empty, corrupt, truncated or of no known format.
-    """
-    container, content, name = content_of(path)
-    if container in (Container.CSV, Container.PARQUET, Container.FEATHER):
-        return trades_of(open_table(path, container, content), name)
-    raise DataError(f"{path}: no such format")
-
-
-def choose_markets(trades: RawTrades, symbols: Sequence[str], venue: str | None) -> RawTrades:
-    """Keep the rows of the wanted symbols at one venue each.
+def reopen(info: SourceInfo) -> RecordedMarket:
+    """Open a recording again from what its source said about itself, and make sure that it is the same.
 
     Raises:
-        DataError: a symbol is not in the file, is there for several venues, or is an inverse contract; or the file
-            holds several symbols and none was chosen; or neither file nor caller tells the symbol.
+        DataError: the file is gone or has changed since.
     """
-    path = trades.path
-    asked = list(dict.fromkeys(names.normal_symbol(symbol) for symbol in symbols))
-    markets = trades.markets
-    if all(not symbol for _, symbol in markets):
-        if len(asked) != 1:
+    wanted = info.parameters
+    files = json.loads(wanted["files"]) if "files" in wanted else [{"path": info.path, "sha256": info.sha256}]
+    for file in files:
+        found = digest_of(Path(file["path"]))
+        if found != file["sha256"]:
             raise DataError(
-                f"{path}: neither a column nor the file's name tells the symbol. Give exactly one with --symbol."
+                f"{file['path']}: has changed since it was recorded: SHA-256 was {file['sha256']}, is {found}."
+                " Put the original file back."
             )
-        trades.markets = markets = [(v, asked[0]) for v, _ in markets]
-    present = sorted({symbol: True for _, symbol in markets if symbol})
-    if not asked:
-        if len(present) > 1:
-            raise DataError(f"{path}: holds {len(present)} symbols: {', '.join(present)}. Choose with --symbol.")
-        asked = present
-    chosen = [_market_for(path, symbol, markets, venue) for symbol in asked]
-    for market_venue, symbol in chosen:
-        names.refuse_inverse(path, symbol, market_venue)
-    wanted = np.array([market in chosen for market in markets], dtype=np.bool_)
-    if not wanted.all():
-        trades = trades.take(wanted[trades.codes])
-    order = sorted(chosen, key=lambda market: market[1])
-    recode = np.array([order.index(market) if market in order else -1 for market in markets], dtype=np.int32)
-    trades.codes = recode[trades.codes]
-    trades.markets = order
-    if venue and any(not market_venue for market_venue, _ in order):
-        trades.markets = [(market_venue or names.canonical_venue(venue), symbol) for market_venue, symbol in order]
-    return trades
+    return open_sources(
+        [file["path"] for file in files],
+        symbols=wanted["symbols"].split(","),
+        venue=wanted.get("venue"),
+        rules=json.loads(wanted["rules"]) if "rules" in wanted else None,
+        start=int(wanted.get("start", "0")),
+        end=int(wanted["end"]) if wanted.get("end") else None,
+    )
 
 
-def _market_for(path: Path, symbol: str, markets: Sequence[tuple[str, str]], venue: str | None) -> tuple[str, str]:
-    venues = sorted({v: True for v, s in markets if s == symbol})
-    if not venues:
-        present = sorted({s: True for _, s in markets if s})
-        raise DataError(f"{path}: holds no {symbol}.{did_you_mean(symbol, present)} It holds {', '.join(present)}.")
-    if venue is None:
-        if len(venues) > 1:
+def read_recordings(paths: Sequence[str | Path], only: Sequence[str] = ()) -> Recording:
+    """Read files of any known format (of some symbols, where they can be told apart early), judging nothing.
+
+    Raises:
+        DataError: a file is missing, empty, corrupt, truncated or of no known format.
+    """
+    files = [Path(path).absolute() for path in paths]
+    recording = Recording([], sha256s={file: digest_of(file) for file in files})
+    captures: list[Path] = []
+    for file in files:
+        container, content, name = content_of(file)
+        if container in (Container.CAPTURE, Container.FRAMES):
+            captures.append(file)
+            continue
+        part, book = _read_one(file, container, content, name, only)
+        recording.parts.append(part)
+        if book is not None:
+            if recording.book is not None or captures:
+                raise DataError(f"{file}: a second recording with a book. Open recordings with a book one at a time.")
+            recording.book = book
+    for file in files:
+        for key, value in read_sidecar(file).items():
+            recording.sidecar[key] = [*recording.sidecar.get(key, []), *value] if isinstance(value, list) else value
+    if captures:
+        if recording.book is not None:
             raise DataError(
-                f"{path}: holds {symbol} for {len(venues)} venues: {', '.join(v or 'unnamed' for v in venues)}. Choose with --venue."
+                f"{captures[0]}: a second recording with a book. Open recordings with a book one at a time."
             )
-        return venues[0], symbol
-    wanted = names.canonical_venue(venue)
-    if wanted in venues:
-        return wanted, symbol
-    if venues == [""]:
-        return "", symbol
-    raise DataError(
-        f"{path}: holds no {symbol} of {wanted}.{did_you_mean(wanted, venues)} It holds it for {', '.join(venues)}."
-    )
+        reader = CaptureReader()
+        for file in sorted(captures, key=first_receipt):
+            reader.read(file)
+        for part in reader.parts:
+            part.markets = list(reader.markets)
+        recording.parts += reader.parts
+        recording.book = reader.book()
+        recording.warnings += reader.warnings()
+    return recording
 
 
-def prepare(
-    trades: RawTrades, rules: Rules, sidecar: Mapping[str, Any]
-) -> tuple[TradeColumns, dict[str, Instrument], list[str]]:
-    """Judge chosen trades, find their rules, and bring them into their final order as integers.
-
-    Raises:
-        DataError: a row has a fault, or is no whole number of ticks and lots.
-    """
-    if not len(trades):
-        raise DataError(f"{trades.path}: holds no trades.")
-    refuse_faults(trades, faults_of(trades))
-    warnings = list(trades.warnings)
-    trades = fill_sides(trades, warnings)
-    instruments, ticks, lots = to_steps(trades, rules, sidecar)
-    keep = without_duplicates(trades, ticks, lots, warnings)
-    for (venue, symbol), instrument in zip(trades.markets, instruments.values(), strict=True):
-        if names.is_linear_contract(venue):
-            warnings.append(
-                f"{symbol} ({venue}) is a linear perpetual: replayed as spot, without funding, margin or leverage"
-            )
-        if instrument.source == "inferred":
-            warnings.append(
-                f"{symbol}: tick {instrument.tick} and lot {instrument.lot} are inferred from the rows, minimum notional is 0;"
-                f" set instruments.{symbol} to change them"
-            )
-    codes = trades.codes if len(trades.markets) > 1 else None
-    columns = TradeColumns(tuple(symbol for _, symbol in trades.markets), codes, trades.ts_ns, ticks, lots, trades.side)
-    if keep is not None:
-        columns = columns.take(keep)
-    late = disorder(columns)
-    if late:
-        warnings.append(f"{late} rows were out of time order; sorted by (time, symbol, row)")
-    order = time_order(columns.ts_ns, columns.codes)
-    return (columns if order is None else columns.take(order)), instruments, warnings
-
-
-def fill_sides(trades: RawTrades, warnings: list[str]) -> RawTrades:
-    """Give every trade without a taker side one by the tick rule, and say so."""
-    unknown = int((trades.side == raw.UNKNOWN_SIDE).sum())
-    if unknown:
-        trades.side = sides_by_tick_rule(trades.price.as_floats(), trades.side, trades.codes)
-        what = "no trade has a side" if unknown == len(trades) else f"{unknown} trades have no side"
-        warnings.append(f"{what}: set by the tick rule")
-    return trades
-
-
-def to_steps(
-    trades: RawTrades, rules: Rules, sidecar: Mapping[str, Any]
-) -> tuple[dict[str, Instrument], raw.Ints, raw.Ints]:
-    """Find each symbol's rules and return prices and quantities as whole ticks and lots.
-
-    Raises:
-        DataError: a price or quantity is no whole number of steps, or too large for 64 bits in them.
-    """
-    instruments: dict[str, Instrument] = {}
-    ticks, lots = np.zeros(len(trades), np.int64), np.zeros(len(trades), np.int64)
-    for code, (venue, symbol) in enumerate(trades.markets):
-        rows: Any = slice(None) if len(trades.markets) == 1 else np.flatnonzero(trades.codes == code)
-        price, quantity = trades.price.take(rows), trades.quantity.take(rows)
-        instrument = instrument_for(
-            symbol,
-            given=rules,
-            sidecar=sidecar,
-            venue=venue,
-            kind="spot",
-            price_decimals=finest(price),
-            lot_decimals=finest(quantity),
-        )
-        instruments[symbol] = instrument
-        for name, numbers, step, target in (
-            ("price", price, instrument.tick, ticks),
-            ("quantity", quantity, instrument.lot, lots),
-        ):
-            steps, wrong = steps_of(numbers, step)
-            if wrong.any():
-                index = int(np.arange(len(trades))[rows][int(np.argmax(wrong))])
-                rule = "tick" if name == "price" else "lot"
-                raise DataError(
-                    f"{trades.path}, {trades.place(index)}: {symbol}: {name} {trades.text(name, index)} is no whole number of"
-                    f" {rule}s of {step} (or too large in them). Set instruments.{symbol}.{rule} to a step that fits."
-                )
-            target[rows] = steps
-    return instruments, ticks, lots
-
-
-def without_duplicates(trades: RawTrades, ticks: raw.Ints, lots: raw.Ints, warnings: list[str]) -> raw.Ints | None:
-    """Return the rows without repeated trades (None: all rows), and say how many were dropped.
-
-    Raises:
-        DataError: one trade id stands for two different trades.
-    """
-    repeated = repeated_ids(trades)
-    if repeated is None:
-        return None
-    rows = np.flatnonzero(repeated)
-    assert trades.ids is not None
-    frame = pl.DataFrame(
-        {
-            "row": rows,
-            "code": trades.codes[rows],
-            "id": trades.ids.gather(rows),
-            "ts": trades.ts_ns[rows],
-            "ticks": ticks[rows],
-            "lots": lots[rows],
-            "side": trades.side[rows],
-        }  # fmt: skip
-    )
-    groups = frame.group_by("code", "id", maintain_order=True).agg(
-        pl.struct("ts", "ticks", "lots", "side").n_unique().alias("kinds"),
-        pl.col("row").first(),
-        pl.col("row").last().alias("last"),
-    )
-    for _, trade_id, _, first, last in groups.filter(pl.col("kinds") > 1).head(1).iter_rows():
-        raise DataError(
-            f"{trades.path}, {trades.place(last)}: trade id {trade_id} stands for another trade at {trades.place(first)}."
-            f" The file mixes recordings or is corrupt: fetch it again, or claire data check {trades.path} --write CLEAN.parquet"
-        )
-    keep = np.ones(len(trades), dtype=np.bool_)
-    keep[rows] = False
-    keep[groups["row"].to_numpy()] = True
-    warnings.append(f"{int((~keep).sum())} repeated trades (same id, same content) were dropped")
-    return np.flatnonzero(keep)
-
-
-def repeated_ids(trades: RawTrades) -> np.ndarray[tuple[int], np.dtype[np.bool_]] | None:
-    """Return which rows share their trade id with another row of their market; None where no two do."""
-    ids = trades.ids
-    if ids is None or ids.null_count() == len(ids):
-        return None
-    if len(trades.markets) == 1 and ids.dtype.is_integer() and ids.null_count() == 0:
-        numbers = ids.to_numpy()
-        if bool((numbers[1:] > numbers[:-1]).all()):
-            return None
-    frame = pl.DataFrame({"code": trades.codes, "id": ids})
-    repeated = (frame.is_duplicated() & ids.is_not_null()).to_numpy()
-    return repeated if repeated.any() else None
-
-
-def disorder(columns: TradeColumns) -> int:
-    """Return how many rows are older than a row of the same symbol before them."""
-    if columns.codes is None:
-        parts = [columns.ts_ns]
+def _read_one(
+    path: Path, container: Container, content: bytes | Path, name: str, only: Sequence[str]
+) -> tuple[RawTrades, RawBook | None]:
+    if isinstance(content, bytes) and container is Container.JSON:
+        return lists.trades_of_list(path, content, name), None
+    if isinstance(content, bytes):
+        _, columns = tables.csv_header(content)
     else:
-        parts = [columns.ts_ns[columns.codes == code] for code in range(len(columns.symbols))]
-    return sum(int((part < np.maximum.accumulate(part)).sum()) for part in parts if len(part))
+        columns = column_names(path, container, content)
+        if imports.has_book(columns):
+            return imports.read_with_book(path)
+    if tables.is_candles(columns):
+        return candles.trades_of_candles(candles.open_candles(path, container, content), name, only), None
+    return tables.trades_of(tables.open_table(path, container, content), name, only), None
 
 
-__all__ = ["Decimal", "open_source", "prepare", "read_trades"]
+def cut(prepared: Prepared, start: int, end: int | None) -> None:
+    """Keep a range of the events, counted in their order."""
+    if prepared.order is not None:
+        prepared.order = prepared.order[start:end]
+    else:
+        prepared.trades = prepared.trades.take(slice(start, end))
+
+
+def _describe(recording: Recording, prepared: Prepared, parameters: dict[str, str]) -> SourceInfo:
+    trades, book, order = prepared.trades, prepared.book, prepared.order
+    times = trades.ts_ns
+    has_book = False
+    if book is not None and order is not None:
+        times = np.concatenate([trades.ts_ns, book.top_ts, book.depth_ts])[order]
+        has_book = bool((order >= len(trades)).any())
+    hashes = list(recording.sha256s.values())
+    together = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return SourceInfo(
+        kind="recorded",
+        symbols=trades.symbols,
+        rows=len(times),
+        first_ns=int(times[0]) if len(times) else 0,
+        last_ns=int(times[-1]) if len(times) else 0,
+        sha256=together,
+        path=str(next(iter(recording.sha256s))),
+        venue=",".join(sorted({i.venue: True for i in prepared.instruments.values() if i.venue})),
+        parameters=parameters,
+        has_book=has_book,
+        synthetic_trades=any(part.synthetic for part in recording.parts),
+        warnings=tuple(dict.fromkeys(prepared.warnings)),
+    )

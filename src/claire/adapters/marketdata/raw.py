@@ -1,7 +1,7 @@
 """Trades as a file tells them, column by column, before anyone judged them: what every reader returns."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +51,10 @@ class RawTrades:
     warnings: list[str] = field(default_factory=list)
     cell: Callable[[str, int], str] | None = None
     """Gives the text of a field (``time``, ``price``, ``quantity`` or ``side``) at a row of the file."""
+    seq_base: int = -1
+    """What to add to `rows` to order them among the other events of a capture; -1 where there are none."""
+    known_faults: Bytes | None = None
+    """Faults (`faults.Fault`) that the reader itself has found."""
 
     def __post_init__(self) -> None:
         if not len(self.rows):
@@ -62,25 +66,26 @@ class RawTrades:
     def take(self, chosen: npt.NDArray[np.bool_] | Ints) -> "RawTrades":
         """Return the rows that a mask or an index array selects, in that order."""
         mask = pl.Series(chosen)
-        pick = (lambda s: s.filter(mask)) if chosen.dtype == np.bool_ else (lambda s: s.gather(mask))
-        return RawTrades(
-            self.path,
-            self.label,
-            self.ts_ns[chosen],
-            self.price.take(chosen),
-            self.quantity.take(chosen),
-            self.side[chosen],
-            self.codes[chosen],
-            self.markets,
-            None if self.ids is None else pick(self.ids),
-            None if self.first_ids is None else self.first_ids[chosen],
-            None if self.last_ids is None else self.last_ids[chosen],
-            None if self.recv_ns is None else pick(self.recv_ns),
-            self.rows[chosen],
-            self.first_line,
-            self.synthetic,
-            self.warnings,
-            self.cell,
+
+        def pick(series: pl.Series | None) -> pl.Series | None:
+            if series is None:
+                return None
+            return series.filter(mask) if chosen.dtype == np.bool_ else series.gather(mask)
+
+        return replace(
+            self,
+            ts_ns=self.ts_ns[chosen],
+            price=self.price.take(chosen),
+            quantity=self.quantity.take(chosen),
+            side=self.side[chosen],
+            codes=self.codes[chosen],
+            ids=pick(self.ids),
+            first_ids=None if self.first_ids is None else self.first_ids[chosen],
+            last_ids=None if self.last_ids is None else self.last_ids[chosen],
+            recv_ns=pick(self.recv_ns),
+            rows=self.rows[chosen],
+            known_faults=None if self.known_faults is None else self.known_faults[chosen],
+            warnings=list(self.warnings),
         )
 
     def place(self, index: int) -> str:

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from claire.adapters.marketdata.book import BookColumns
 from claire.adapters.marketdata.numbers import Bytes, Ints
-from claire.adapters.marketdata.raw import BUY
 from claire.engine.ports import SourceInfo
 from claire.model.instrument import Instrument
 from claire.model.market import MarketEvent, Side, Trade
@@ -47,7 +47,10 @@ class TradeColumns:
         They carry neither trade id nor time of receipt: no decision reads an id, and in recorded mode all time is data
         time, so the same market gives the same events from every file format.
         """
-        rows = slice(start, stop)
+        return self.pick(slice(start, stop))
+
+    def pick(self, rows: Ints | slice) -> list[MarketEvent]:
+        """Return the trades of some rows as events, see `events`."""
         names: Iterator[str] = repeat(self.symbols[0])
         if self.codes is not None:
             names = map(self.symbols.__getitem__, self.codes[rows].tolist())
@@ -63,29 +66,6 @@ class TradeColumns:
         )
 
 
-def join(parts: Sequence[TradeColumns]) -> TradeColumns:
-    """Return several columns as one, in global order (event time, symbol, part and row)."""
-    symbols = tuple(sorted({symbol: True for part in parts for symbol in part.symbols}))
-    codes = np.concatenate(
-        [
-            np.array([symbols.index(s) for s in part.symbols], dtype=np.int32)[
-                np.zeros(len(part), np.int32) if part.codes is None else part.codes
-            ]
-            for part in parts
-        ]
-    )
-    joined = TradeColumns(
-        symbols,
-        codes if len(symbols) > 1 else None,
-        np.concatenate([part.ts_ns for part in parts]),
-        np.concatenate([part.ticks for part in parts]),
-        np.concatenate([part.lots for part in parts]),
-        np.concatenate([part.side for part in parts]),
-    )
-    order = time_order(joined.ts_ns, joined.codes)
-    return joined if order is None else joined.take(order)
-
-
 def time_order(ts_ns: Ints, codes: npt.NDArray[np.int32] | None) -> Ints | None:
     """Return the stable order by (time, symbol), or None where the rows are in it already."""
     if codes is None:
@@ -96,19 +76,49 @@ def time_order(ts_ns: Ints, codes: npt.NDArray[np.int32] | None) -> Ints | None:
     return np.lexsort((codes, ts_ns))
 
 
-class RecordedTrades:
-    """A `MarketSource` over recorded trades (and trades made from candles)."""
+class RecordedMarket:
+    """A `MarketSource` over recorded trades (and trades made from candles), with the book where one was recorded."""
 
-    def __init__(self, columns: TradeColumns, instruments: Mapping[str, Instrument], info: SourceInfo) -> None:
-        """Take columns that are ordered and free of faults."""
-        self.columns = columns
+    def __init__(
+        self,
+        trades: TradeColumns,
+        instruments: Mapping[str, Instrument],
+        info: SourceInfo,
+        book: BookColumns | None = None,
+        order: Ints | None = None,
+    ) -> None:
+        """Take columns that are free of faults.
+
+        Without a book the trades are in their order. With one, `order` is the order of all events, as numbers: first all
+        trades, then all best bids and offers, then all depth events.
+        """
+        self.trades = trades
         self.instruments = instruments
         self.info = info
+        self.book = book
+        self.order = order
 
     def batches(self) -> Iterator[Sequence[MarketEvent]]:
-        """Yield the trades in order, `BATCH` at a time."""
-        for start in range(0, len(self.columns), BATCH):
-            yield self.columns.events(start, start + BATCH)
+        """Yield the events in order, `BATCH` at a time."""
+        if self.book is None or self.order is None:
+            for start in range(0, len(self.trades), BATCH):
+                yield self.trades.events(start, start + BATCH)
+            return
+        for start in range(0, len(self.order), BATCH):
+            yield self._mixed(self.book, self.order[start : start + BATCH])
 
-
-__all__ = ["BATCH", "BUY", "SIDES", "RecordedTrades", "TradeColumns", "join", "time_order"]
+    def _mixed(self, book: BookColumns, numbers: Ints) -> list[MarketEvent]:
+        """Make the events of one batch kind by kind, each put in its place."""
+        tops_from, depths_from = len(self.trades), len(self.trades) + len(book.top_ts)
+        is_trade, is_depth = numbers < tops_from, numbers >= depths_from
+        is_top = ~(is_trade | is_depth)
+        events: list[MarketEvent | None] = [None] * len(numbers)
+        made = (
+            (is_trade, self.trades.pick(numbers[is_trade])),
+            (is_top, book.tops(numbers[is_top] - tops_from)),
+            (is_depth, book.depths(numbers[is_depth] - depths_from)),
+        )
+        for places, kind in made:
+            for place, event in zip(np.flatnonzero(places).tolist(), kind, strict=True):
+                events[place] = event
+        return [event for event in events if event is not None]

@@ -74,7 +74,6 @@ def instrument_for(
     given: Rules,
     sidecar: Mapping[str, Any],
     venue: str,
-    kind: str,
     price_decimals: int,
     lot_decimals: int,
 ) -> Instrument:
@@ -102,19 +101,25 @@ def instrument_for(
         base_decimals=int(rules.get("base_decimals", 8)),
         quote_decimals=int(rules.get("quote_decimals", 8)),
         venue=str(rules.get("venue", "")) or venue,
-        kind=str(rules.get("kind", "")) or kind,
+        kind=str(rules.get("kind", "")) or "spot",
         source=source,
     )
 
 
 def steps_of(numbers: Scaled, step: Decimal) -> tuple[Ints, Mask]:
     """Return a column as whole steps (ticks or lots), and which rows are no whole number of steps or too large."""
-    decimals = max(decimals_of(step), int(numbers.decimals.max(initial=0)))
-    scaled, wrong = numbers.at_scale(decimals)
+    steps, uneven, too_large = floored_steps(numbers, step)
+    return steps, uneven | too_large
+
+
+def floored_steps(numbers: Scaled, step: Decimal) -> tuple[Ints, Mask, Mask]:
+    """Return a column as whole steps rounded down, which rows had to be rounded, and which are too large."""
+    decimals = max(decimals_of(step), finest(numbers))
+    scaled, too_large = numbers.at_scale(decimals)
     size = units_of(step) // 10 ** (18 - decimals)
     if size == 1:
-        return scaled, wrong
-    return scaled // size, wrong | (scaled % size != 0)
+        return scaled, np.zeros(len(numbers), dtype=np.bool_), too_large
+    return scaled // size, scaled % size != 0, too_large
 
 
 def finest(numbers: Scaled) -> int:

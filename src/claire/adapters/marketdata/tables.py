@@ -4,27 +4,30 @@ Formats of the archive: https://github.com/binance/binance-public-data (trades, 
 USD-M files have one; times are milliseconds, for spot microseconds since 2025-01-01).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from claire.adapters.marketdata import names, raw
 from claire.adapters.marketdata.files import Container, column_names, read_table, reading
-from claire.adapters.marketdata.numbers import Bytes, Ints, from_series, from_text
+from claire.adapters.marketdata.numbers import Bytes, Ints, Scaled, from_series, from_text
 from claire.adapters.marketdata.raw import RawTrades, to_ns
 from claire.model.errors import DataError, did_you_mean
 
-_UNITS: Final = {
+Codes = npt.NDArray[np.int32]
+UNITS: Final[dict[str, str]] = {
     "ts_ns": "ns", "ts_event_ns": "ns", "ts_us": "us", "ts_ms": "ms", "ts_s": "s", "timestamp": "", "timestamp_ms": "ms",
     "time": "", "transact_time": "", "date": "", "datetime": "", "open_time": "",
 }  # fmt: skip
 ROLES: Final[dict[str, tuple[str, ...]]] = {
-    "time": tuple(_UNITS),
+    "time": tuple(UNITS),
     "price": ("price", "p"),
     "quantity": ("qty", "quantity", "trade_qty", "size", "amount", "q"),
     "side": ("side", "taker_side"),
@@ -60,6 +63,20 @@ class Table:
     """Role → column name."""
     label: str
     first_line: int = 0
+    rows: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Row numbers in the file, once `narrowed`."""
+
+    def narrowed(self, name: str, only: Sequence[str]) -> tuple["Table", Codes, list[tuple[str, str]]]:
+        """Return the rows of some symbols (where the table has any of them, else all), their markets' codes, and all markets."""
+        path_name = self.path.name
+        codes, markets = markets_of(self.column("venue"), self.column("symbol"), self.frame.height, path_name, name)
+        rows = np.arange(self.frame.height, dtype=np.int64)
+        wanted = np.array([symbol in only for _, symbol in markets], dtype=np.bool_)
+        frame = self.frame
+        if wanted.any() and not wanted.all():
+            chosen = wanted[codes]
+            codes, rows, frame = codes[chosen], rows[chosen], frame.filter(pl.Series(chosen))
+        return replace(self, frame=frame, rows=rows), codes, markets
 
     def column(self, role: str) -> pl.Series | None:
         """Return the column with a role, if there is one."""
@@ -68,7 +85,8 @@ class Table:
     def cell(self, role: str, row: int) -> str:
         """Return a field as the file holds it."""
         role = "maker" if role == "side" and "side" not in self.roles else role
-        return str(self.frame[self.roles[role]][row]) if role in self.roles else "?"
+        index = int(np.searchsorted(self.rows, row)) if len(self.rows) else row
+        return str(self.frame[self.roles[role]][index]) if role in self.roles else "?"
 
 
 def is_candles(columns: list[str]) -> bool:
@@ -100,7 +118,7 @@ def require_roles(path: Path, columns: list[str], roles: dict[str, str], needed:
             hint = did_you_mean(usual, [name for name in columns if name not in used])
             found = ", ".join(columns[:12])
             raise DataError(
-                f"{path}: no column for the {role}: {usual} is missing, found {found}.{hint.replace('Did', ' Did').replace('  ', ' ')}"
+                f"{path}: no column for the {role}: {usual} is missing, found {found}.{hint}"
                 f" Needed are {', '.join(needed.values())}; formats: docs/market-data.md"
             )
 
@@ -111,12 +129,11 @@ def open_table(path: Path, container: Container, content: bytes | Path, wanted: 
     Raises:
         DataError: the file is corrupt or truncated, or its columns are not those of trades.
     """
-    if container is not Container.CSV:
+    if isinstance(content, Path) or container is not Container.CSV:
         columns = column_names(path, container, content)
-        roles = roles_of(path, columns) if wanted is None else {}
-        keep = wanted if wanted is not None else [name for name in columns if name in set(roles.values())]
+        roles = roles_of(path, columns)
+        keep = [name for name in columns if name in set(roles.values())]
         return Table(path, read_table(path, container, content, keep), roles, f"{container} of trades")
-    assert isinstance(content, bytes)
     first, columns = csv_header(content)
     if columns:
         roles = roles_of(path, columns)
@@ -169,15 +186,14 @@ def _archive_layout(path: Path, fields: list[str]) -> str:
     )
 
 
-def trades_of(table: Table, name: str) -> RawTrades:
-    """Turn a table into trades. `name` is the file's (or archive member's) name: it may tell symbol and venue."""
-    time = table.column("time")
-    price, quantity = table.column("price"), table.column("quantity")
-    assert time is not None
-    assert price is not None
-    assert quantity is not None
-    unit = "s" if table.label.startswith("headerless") else _UNITS.get(table.roles["time"].lower(), "")
-    codes, markets = markets_of(table.column("venue"), table.column("symbol"), len(time), table.path.name, name)
+def trades_of(table: Table, name: str, only: Sequence[str] = ()) -> RawTrades:
+    """Turn a table into trades, of some symbols or all.
+
+    `name` is the file's (or archive member's) name: it may tell symbol and venue.
+    """
+    table, codes, markets = table.narrowed(name, only)
+    time, price, quantity = (table.frame[table.roles[role]] for role in ("time", "price", "quantity"))
+    unit = "s" if table.label.startswith("headerless") else UNITS.get(table.roles["time"].lower(), "")
     return RawTrades(
         path=table.path,
         label=table.label,
@@ -191,6 +207,7 @@ def trades_of(table: Table, name: str) -> RawTrades:
         first_ids=_int_column(table.column("first_id")),
         last_ids=_int_column(table.column("last_id")),
         recv_ns=table.column("recv"),
+        rows=table.rows,
         first_line=table.first_line,
         cell=partial(_cell, table),
     )
@@ -203,34 +220,41 @@ def _cell(table: Table, role: str, row: int) -> str:
 def _int_column(series: pl.Series | None) -> Ints | None:
     if series is None:
         return None
-    return series.cast(pl.Int64, strict=False).fill_null(-1).to_numpy()
+    numbers: Ints = series.cast(pl.Int64, strict=False).fill_null(-1).to_numpy()
+    return numbers
 
 
 def times_of(series: pl.Series, unit: str) -> Ints:
     """Return a column of times as nanoseconds; 0 where there is none that can be read."""
     if series.dtype.is_temporal():
-        ns = series.cast(pl.Datetime("ns")).cast(pl.Int64)
-        return np.maximum(ns.fill_null(0).to_numpy(), 0)
+        return _filled(series.cast(pl.Datetime("ns")).cast(pl.Int64))
     if series.dtype.is_float():
         series = series.fill_nan(None)
         if unit in ("", "s") and (series.drop_nulls() % 1 != 0).any():
             series = series.cast(pl.String)
     if series.dtype != pl.String:
-        return to_ns(series.cast(pl.Int64, strict=False).fill_null(0).to_numpy(), unit)
+        return to_ns(_filled(series.cast(pl.Int64, strict=False)), unit)
     whole = series.str.strip_chars().cast(pl.Int64, strict=False)
-    if whole.null_count() == 0:
-        return to_ns(whole.to_numpy(), unit)
-    dates = series.str.to_datetime(time_unit="ns", time_zone="UTC", strict=False) if _looks_like_dates(series) else None
-    if dates is not None:
-        return np.maximum(dates.cast(pl.Int64).fill_null(0).to_numpy(), 0)
-    numbers = from_text(series)
-    ns = to_ns(whole.fill_null(0).to_numpy(), unit)
-    fractions = (numbers.decimals > 0) & (numbers.faults == 0) & (numbers.coefficients > 0) & (numbers.decimals <= 9)
-    if unit in ("", "s"):
-        rows = np.flatnonzero(fractions)
-        scaled, overflow = numbers.take(rows).at_scale(9)
-        ns[rows] = np.where(overflow, 0, scaled)
+    if whole.null_count() and _looks_like_dates(series):
+        return _filled(series.str.to_datetime(time_unit="ns", time_zone="UTC", strict=False).cast(pl.Int64))
+    ns = to_ns(_filled(whole), unit)
+    if whole.null_count() and unit in ("", "s"):
+        _add_fractions(ns, from_text(series))
     return ns
+
+
+def _filled(series: pl.Series) -> Ints:
+    values: Ints = series.fill_null(0).to_numpy()
+    return np.maximum(values, 0)
+
+
+def _add_fractions(ns: Ints, seconds: Scaled) -> None:
+    """Set the times that are written as seconds with decimals."""
+    rows = np.flatnonzero(
+        (seconds.decimals > 0) & (seconds.decimals <= 9) & (seconds.faults == 0) & (seconds.coefficients > 0)
+    )
+    scaled, overflow = seconds.take(rows).at_scale(9)
+    ns[rows] = np.where(overflow, 0, scaled)
 
 
 def _looks_like_dates(series: pl.Series) -> bool:
@@ -246,12 +270,13 @@ def _sides(table: Table) -> Bytes:
             return np.zeros(table.frame.height, dtype=np.int8)
     text = series.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
     side = text.replace_strict(words, default=raw.UNREADABLE_SIDE, return_dtype=pl.Int8)
-    return side.to_numpy().copy()
+    numbers: Bytes = side.to_numpy().copy()
+    return numbers
 
 
 def markets_of(
     venue: pl.Series | None, symbol: pl.Series | None, rows: int, *file_names: str
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]], list[tuple[str, str]]]:
+) -> tuple[Codes, list[tuple[str, str]]]:
     """Give every row its market, from the columns, else from the file's name."""
     named_venue = next(filter(None, map(names.venue_of_name, file_names)), "")
     named_symbol = next(filter(None, map(names.symbol_of_name, file_names)), "")
