@@ -20,8 +20,8 @@ from claire.model.errors import ClaireError, UsageError, did_you_mean
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
-NOBODY_READS = 141
-"""Exit code when the reader of our output went away, as shells have it for SIGPIPE."""
+NOBODY_READS = 1
+"""Exit code when the reader of our output went away; typer's own, where it notices first."""
 
 
 class Commands(TyperGroup):

@@ -4,16 +4,28 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from claire.cli.output import duration, grouped, money, percent
+from claire.engine.compare import Difference
 from claire.services.replay import ReplayResult
 from claire.services.summary import Summary
 
+DENIED_ROW = 4
+"""The first row on the left that is about denials."""
+RED = "\033[1;31m{}\033[0m"
 
-def summary_text(summary: Summary, label: str) -> str:
-    """Return the summary of a run as a page of text. `label` says what kind of market it was, for example ``STUB``."""
-    return "\n".join(_summary_lines(summary, label))
+
+def summary_text(summary: Summary, label: str, *, coloured: bool = False) -> str:
+    """Return the summary of a run as a page of text.
+
+    Args:
+        summary: What the run came to.
+        label: What kind of market it was, for example ``STUB``.
+        coloured: Show denials in red, for a terminal.
+    """
+    red = RED if coloured else "{}"
+    return "\n".join(_summary_lines(summary, label, red))
 
 
-def _summary_lines(summary: Summary, label: str) -> Iterator[str]:
+def _summary_lines(summary: Summary, label: str, red: str) -> Iterator[str]:
     currency = summary.currency
     symbols = _few(summary.symbols)
     took = f"{duration(summary.market_s)} of market in {duration(summary.elapsed_s)}"
@@ -46,9 +58,11 @@ def _summary_lines(summary: Summary, label: str) -> Iterator[str]:
         f"speed        {grouped(round(summary.trades_per_s))} trades/s   memory {summary.peak_rss_mb:.0f} MB",
     ]
     for number in range(max(len(left), len(right))):
-        first = left[number] if number < len(left) else ""
+        first = f"{left[number] if number < len(left) else '':<36}"
+        if summary.denials and number >= DENIED_ROW:
+            first = red.format(first)
         second = right[number] if number < len(right) else ""
-        yield f" {first:<36}{second}".rstrip()
+        yield f" {first}{second}".rstrip()
     yield ""
     if summary.suppressed:
         yield " no signal    " + ", ".join(
@@ -77,12 +91,32 @@ def replay_text(result: ReplayResult) -> str:
     if result.identical:
         lines.append(f" IDENTICAL    {result.decision_digest}")
     else:
-        difference = result.first_difference
-        lines += [" DIFFERENT    first difference:", f"   {difference}"]
+        lines += _difference_lines(result.first_difference)
     if result.truncated:
         lines.append(f" cut off      {result.truncated}")
     lines += [f" note         {note}" for note in result.notes]
     return "\n".join(lines)
+
+
+def _difference_lines(difference: Difference | None) -> Iterator[str]:
+    if difference is None:
+        return
+    recorded, replayed = difference.recorded or {}, difference.replayed or {}
+    event = recorded.get("event") or replayed.get("event")
+    yield f" DIFFERENT    first at decision {grouped(difference.decision)}, input {grouped(difference.input_no)}: {event}"
+    if not recorded:
+        yield f"   the journal has no further decision; the replay decided {replayed}"
+    elif not replayed:
+        yield f"   the journal has {recorded}; the replay decided nothing more"
+    else:
+        names = [name for name in difference.fields if name in recorded or name in replayed]
+        rows = [("", "recorded", "replayed")]
+        rows += [(name, str(recorded.get(name, "-")), str(replayed.get(name, "-"))) for name in names]
+        widths = [max(len(row[column]) for row in rows) for column in range(2)]
+        for name, before, now in rows:
+            yield f"   {name:<{widths[0]}}  {before:<{widths[1]}}  {now}".rstrip()
+        if "input_no" in difference.fields:
+            yield "   caused by another input than then"
 
 
 def short(run_id: str) -> str:

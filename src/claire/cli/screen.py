@@ -145,6 +145,7 @@ class LiveScreen(Screen):
     def picture(self, pipeline: Pipeline) -> "RenderableType":
         """The whole screen as it is now."""
         from rich.console import Group
+        from rich.markup import escape
         from rich.panel import Panel
         from rich.table import Table
 
@@ -178,7 +179,10 @@ class LiveScreen(Screen):
         if self.last_fills:
             parts.append(self._fills(pipeline))
         return Panel(
-            Group(*parts), title=f"[bold]{self.title}[/]", subtitle="[dim]Ctrl-C ends the run in order[/]", width=92
+            Group(*parts),
+            title=f"[bold]{escape(self.title)}[/]",
+            subtitle="[dim]Ctrl-C ends the run in order[/]",
+            width=92,
         )
 
     def _denied(self) -> "RenderableType":
@@ -187,7 +191,9 @@ class LiveScreen(Screen):
         codes = "   ".join(f"{code} {count}" for code, count in self.denials.most_common())
         text = Text(f" DENIED {sum(self.denials.values())}   {codes} ", style="bold white on red")
         if self.last_denial:
-            text.append(f"\n last: {self.last_denial.because}", style="red on default")
+            last = self.last_denial
+            numbers = f"{last.value.normalize():f} {last.unit}, limit {last.limit.normalize():f}"
+            text.append(f"\n last: {last.because} ({numbers})", style="red on default")
         return text
 
     def _positions(self, pipeline: Pipeline) -> str:
@@ -236,8 +242,8 @@ class Bar:
         self._what = what
         self._total = max(total, 1)
         self._started = time.monotonic()
-        self._next = self._started + self.AFTER_S
         self._terminal = sys.stderr.isatty()
+        self._next = self._started + (self.AFTER_S if self._terminal else LINE_S)
         self._shown = False
 
     def __call__(self, pipeline: Pipeline) -> None:

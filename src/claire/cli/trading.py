@@ -160,5 +160,7 @@ def _ended(result: RunResult, request: Request, wanted: market.Wanted, stop: Sto
     if request.as_json:
         print_json(result.summary)
     else:
-        print(summary_text(result.summary, wanted.label))
+        print(
+            summary_text(result.summary, wanted.label, coloured=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+        )
     return 128 + stop.signal if stop.signal else 0
