@@ -211,10 +211,10 @@ class CaptureReader:
         ]
         return said
 
-    def sequence_of(self, symbol: str) -> BookSequence | None:
-        """Return how the depth sequence of a symbol went."""
-        codes = [code for (_, name), code in self.markets.items() if name == symbol]
-        return self._sequences.get(codes[0]) if codes else None
+    def sequences(self) -> dict[str, BookSequence]:
+        """Return how the depth sequence of each symbol went."""
+        symbols = [symbol for _, symbol in self.markets]
+        return {symbols[code]: sequence for code, sequence in self._sequences.items()}
 
     def _take(self, trades: _TradesOfFile, data: _Data, stream: str, venue: str, line: int, recv_ns: int) -> None:
         symbol = data.s or data.symbol

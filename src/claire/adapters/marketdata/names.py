@@ -1,6 +1,7 @@
 """What a file name, a symbol and a venue tell: which market this is, and whether Claire may replay it as spot."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +45,7 @@ def venue_of_name(name: str) -> str:
 def symbol_of_name(name: str) -> str:
     """Return the symbol that a file name speaks of, such as ``BTCUSDT``; empty where it does not say."""
     words = [word for word in re.split(r"[-_. ]+", name) if word]
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if not re.fullmatch(r"[A-Z0-9]{2,20}", word) or word.isdigit():
             continue
         if following in QUOTES and word not in QUOTES[:9]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from claire.adapters.marketdata import candles, imports, lists, names, tables
-from claire.adapters.marketdata.book import RawBook
+from claire.adapters.marketdata.book import BookSequence, RawBook
 from claire.adapters.marketdata.captures import CaptureReader, first_receipt
 from claire.adapters.marketdata.files import Container, column_names, content_of, digest_of
 from claire.adapters.marketdata.markets import asked_symbols, choose_markets
@@ -31,6 +31,8 @@ class Recording:
     sidecar: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     sha256s: dict[Path, str] = field(default_factory=dict)
+    sequences: dict[str, BookSequence] = field(default_factory=dict)
+    """How the depth sequence of each symbol went."""
 
 
 def open_source(
@@ -95,7 +97,7 @@ def open_sources(
     return RecordedMarket(
         prepared.trades,
         prepared.instruments,
-        _describe(recording, prepared, parameters),
+        describe(recording, prepared, parameters),
         prepared.book,
         prepared.order,
     )
@@ -147,8 +149,11 @@ def read_recordings(paths: Sequence[str | Path], only: Sequence[str] = ()) -> Re
                 raise DataError(f"{file}: a second recording with a book. Open recordings with a book one at a time.")
             recording.book = book
     for file in files:
-        for key, value in read_sidecar(file).items():
-            recording.sidecar[key] = [*recording.sidecar.get(key, []), *value] if isinstance(value, list) else value
+        sidecar = read_sidecar(file)
+        recording.sidecar.setdefault("instruments", []).extend(sidecar.get("instruments", ()))
+        recording.warnings += [str(warning) for warning in sidecar.get("warnings", ())]
+        for part in recording.parts:
+            part.synthetic |= part.path == file and bool(sidecar.get("synthetic_trades"))
     if captures:
         if recording.book is not None:
             raise DataError(
@@ -161,6 +166,7 @@ def read_recordings(paths: Sequence[str | Path], only: Sequence[str] = ()) -> Re
             part.markets = list(reader.markets)
         recording.parts += reader.parts
         recording.book = reader.book()
+        recording.sequences = reader.sequences()
         recording.warnings += reader.warnings()
     return recording
 
@@ -189,7 +195,8 @@ def cut(prepared: Prepared, start: int, end: int | None) -> None:
         prepared.trades = prepared.trades.take(slice(start, end))
 
 
-def _describe(recording: Recording, prepared: Prepared, parameters: dict[str, str]) -> SourceInfo:
+def describe(recording: Recording, prepared: Prepared, parameters: dict[str, str]) -> SourceInfo:
+    """Say where the events of a recording come from."""
     trades, book, order = prepared.trades, prepared.book, prepared.order
     times = trades.ts_ns
     has_book = False
