@@ -1,6 +1,7 @@
 """What holds of the books whatever is booked: postings that sum to zero, and equity explained to the last unit."""
 
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +33,7 @@ steps = st.lists(
 )
 
 
-def fee_of(kind: str, bps: int, instrument: Instrument, ticks: int, lots: int) -> dict[str, object]:
+def fee_of(kind: str, bps: int, instrument: Instrument, ticks: int, lots: int) -> dict[str, Any]:
     """A fee as a venue would charge it, in some asset."""
     if kind == "base":
         amount = round_units(lots * instrument.lot_units * bps // 10_000, instrument.base_decimals)

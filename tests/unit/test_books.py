@@ -1,6 +1,7 @@
 """Books: what a fill does to cash, position, cost, fees and profit, in numbers that can be checked by hand."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_a_fee_in_quote_is_cash_that_goes_to_fees():
 
 def test_a_fee_in_base_shrinks_the_position_and_is_valued_when_booked():
     made = books()
-    fee = {"fee": Decimal("0.001"), "fee_asset": "ABC", "fee_value": Decimal("0.1")}
+    fee: dict[str, Any] = {"fee": Decimal("0.001"), "fee_asset": "ABC", "fee_value": Decimal("0.1")}
     postings = made.apply(fill(BUY, 10_000, 100, **fee))
     assert lines(postings)[4:] == [("position/s/ABCUSDT", "ABC", Decimal("-0.001")), ("fees", "ABC", Decimal("0.001"))]
     position = made.positions[KEY]
@@ -69,7 +70,7 @@ def test_a_fee_in_base_shrinks_the_position_and_is_valued_when_booked():
 
 def test_a_fee_in_a_third_asset_is_a_posting_in_that_asset():
     made = books()
-    fee = {"fee": Decimal("0.0001"), "fee_asset": "BNB", "fee_value": Decimal("0.06")}
+    fee: dict[str, Any] = {"fee": Decimal("0.0001"), "fee_asset": "BNB", "fee_value": Decimal("0.06")}
     postings = made.apply(fill(BUY, 10_000, 100, **fee))
     assert lines(postings)[4:] == [("cash", "BNB", Decimal("-0.0001")), ("fees", "BNB", Decimal("0.0001"))]
     assert made.cash == {"USDT": units_of(900), "BNB": units_of("-0.0001")}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ class Stage:
         return {reason: count for reason, count in counted.items() if count}
 
 
-def long(ticks: int = 10_000, lots: int = 100, *says: object, **params: float) -> Stage:
+def long(ticks: int = 10_000, lots: int = 100, *says: object, **params: Any) -> Stage:
     """A stage that bought at second 0."""
     stage = Stage(ENTER, *(says or (NO_ENTRY,)), **params)
     assert stage.trade(0, ticks) == ("entry",)
@@ -216,7 +217,7 @@ def test_levels_follow_from_the_average_entry_price_without_fees():
     stage = Stage(ENTER, NO_ENTRY, stop_loss_pct=1, take_profit_pct=1)
     stage.trade(0)
     stage.signals.on_order(order(BUY, OrderState.SENT, 300))
-    fee = {"fee": Decimal("0.5"), "fee_asset": "USDT", "fee_value": Decimal("0.5")}
+    fee: dict[str, Any] = {"fee": Decimal("0.5"), "fee_asset": "USDT", "fee_value": Decimal("0.5")}
     stage.signals.on_fill(fill(BUY, 10_000, 200, **fee))
     stage.signals.on_fill(fill(BUY, 10_003, 100, **fee))  # the average is 10,001 exactly
     stage.signals.on_order(order(BUY, OrderState.FILLED, 300, 300))

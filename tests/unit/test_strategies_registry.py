@@ -1,6 +1,7 @@
 """Finding strategies: shipped ones by name, a user's own by file, and what is said when that fails."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -107,7 +108,8 @@ class Mine(Strategy):
     Params = MineParams
 """
     kind = load(written(tmp_path, text))
-    assert msgspec.convert({"level_ticks": 7}, kind.Params).level_ticks == 7
+    made: Any = msgspec.convert({"level_ticks": 7}, kind.Params)
+    assert made.level_ticks == 7
     with pytest.raises(msgspec.ValidationError, match="level_ticks"):
         msgspec.convert({"level_ticks": 0}, kind.Params)
 
