@@ -314,9 +314,9 @@ def test_without_limits_a_position_may_be_all_of_equity_but_not_more(folder):
         (["account.capital=1001"], "account.capital = 1001 is more than the balance paper.balance.USDT = 1000"),
         (
             ["account.currency=BTC"],
-            "the paper account has no BTC to trade with (it has 1000 USDT); set paper.balance.BTC",
+            "the paper account has no BTC to trade with (it has 1000 USDT); give it some, as in --set paper.balance.BTC=10",
         ),
-        (["symbols=XRPETH"], "set paper.balance.ETH"),
+        (["symbols=XRPETH"], "--set paper.balance.ETH=10"),
         (["paper.balance.USDT=0"], "no USDT to trade with"),
         (["paper.balance.USDT=-1"], "from 0 to"),
         (["paper.balance.usdt=1"], "Write paper.balance.USDT"),

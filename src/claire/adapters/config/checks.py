@@ -95,8 +95,8 @@ def account_of(settings: Settings, quotes: Iterable[str]) -> Account:
             ", ".join(f"{plain_text(amount)} {asset}" for asset, amount in settings.paper.balance.items()) or "nothing"
         )
         raise ConfigError(
-            f"the paper account has no {currency} to trade with (it has {has}); set paper.balance.{currency},"
-            " or account.currency to an asset that it has"
+            f"the paper account has no {currency} to trade with (it has {has}); give it some, as in"
+            f" --set paper.balance.{currency}=10, or set account.currency to an asset that it has"
         )
     capital = settings.account.capital
     if capital is not None and capital > balance:
