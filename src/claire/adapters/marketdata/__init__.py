@@ -12,7 +12,7 @@ try:
 except ModuleNotFoundError as e:
     raise UsageError(f"market data files need {e.name}, which is not installed: pip install 'claire[data]'") from e
 
-from claire.adapters.marketdata.opening import open_source, open_sources, reopen
+from claire.adapters.marketdata.opening import open_source, open_sources
 from claire.adapters.marketdata.synth import SyntheticMarket, SynthSettings
 
-__all__ = ["SynthSettings", "SyntheticMarket", "open_source", "open_sources", "reopen"]
+__all__ = ["SynthSettings", "SyntheticMarket", "open_source", "open_sources"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from claire.adapters.marketdata.faults import CANDLE_FACTOR, CANDLE_NEIGHBOURS, Fault
-from claire.adapters.marketdata.files import Container, column_names, read_table
+from claire.adapters.marketdata.files import Container, column_names
 from claire.adapters.marketdata.numbers import Bytes, Ints, NumberFault, Scaled, from_floats, from_series
 from claire.adapters.marketdata.raw import RawTrades
 from claire.adapters.marketdata.tables import (
@@ -23,8 +23,10 @@ from claire.adapters.marketdata.tables import (
     UNITS,
     Table,
     csv_header,
-    read_csv,
+    csv_table,
     require_roles,
+    table_in,
+    table_of,
     times_of,
 )
 
@@ -45,16 +47,14 @@ def open_candles(path: Path, container: Container, content: bytes | Path) -> Tab
     """
     if isinstance(content, bytes) and container is Container.CSV:
         _, columns = csv_header(content)
-        return Table(path, read_csv(path, content, has_header=True), _roles(path, columns), LABEL, first_line=2)
-    columns = column_names(path, container, content)
-    roles = _roles(path, columns)
-    keep = [name for name in columns if name in set(roles.values())]
-    return Table(path, read_table(path, container, content, keep), roles, LABEL)
+        roles = _roles(path, columns)
+        return csv_table(path, content, roles, LABEL, first_line=2)
+    return table_in(path, container, content, _roles(path, column_names(path, container, content)), LABEL)
 
 
 def candles_from_rows(path: Path, frame: pl.DataFrame) -> Table:
     """Return freqtrade's JSON rows `[ts_ms, open, high, low, close, volume]` as a table of candles."""
-    return Table(path, frame, {"time": "ts_ms", **{name: name for name in (*_PRICES, "volume")}}, LABEL)
+    return table_of(path, frame, {"time": "ts_ms", **{name: name for name in (*_PRICES, "volume")}}, LABEL)
 
 
 def _roles(path: Path, columns: list[str]) -> dict[str, str]:
@@ -74,11 +74,10 @@ def trades_of_candles(table: Table, name: str, only: Sequence[str] = ()) -> RawT
     What is wrong with a bar shows in its first trade.
     """
     table, codes, markets = table.narrowed(name, only)
-    frame = table.frame
-    open_ns = times_of(frame[table.roles["time"]], UNITS.get(table.roles["time"].lower(), ""))
-    prices = [from_series(frame[table.roles[name]]) for name in _PRICES]
+    open_ns = times_of(table.need("time"), UNITS.get(table.roles["time"].lower(), ""))
+    prices = [from_series(table.need(name)) for name in _PRICES]
     warnings: list[str] = []
-    volume = from_series(_without_noise(frame[table.roles["volume"]], warnings))
+    volume = from_series(_without_noise(table.need("volume"), warnings))
     steps = intervals(open_ns, codes, warnings, markets)
     faults = _faults(open_ns, codes, prices, volume, warnings)
 

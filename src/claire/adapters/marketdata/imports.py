@@ -137,9 +137,8 @@ def read_with_book(path: Path) -> tuple[RawTrades, RawBook]:
     trade_frame = frame.filter(is_trade)
     roles = {"time": "ts_ns", "price": "price", "quantity": "qty", "side": "side", "id": "trade_id"}
     roles |= {"symbol": "symbol", "venue": "venue"}
-    table = tables.Table(
-        path, trade_frame, {role: name for role, name in roles.items() if name in frame.columns}, "import"
-    )
+    known = {role: name for role, name in roles.items() if name in frame.columns}
+    table = tables.table_of(path, trade_frame, known, "import")
     trades = tables.trades_of(table, path.name)
     seq = trade_frame["seq"].cast(pl.Int64).to_numpy()
     rows = np.arange(len(trades))

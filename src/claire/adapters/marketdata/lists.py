@@ -46,4 +46,4 @@ def trades_of_list(path: Path, content: bytes, name: str) -> RawTrades:
     if columns is _CANDLE:
         return candles.trades_of_candles(candles.candles_from_rows(path, frame), name)
     roles = {"time" if column == "ts_ms" else column: column for column in frame.columns}
-    return tables.trades_of(tables.Table(path, frame, roles, "trade list"), name)
+    return tables.trades_of(tables.table_of(path, frame, roles, "trade list"), name)

@@ -103,31 +103,6 @@ def open_sources(
     )
 
 
-def reopen(info: SourceInfo) -> RecordedMarket:
-    """Open a recording again from what its source said about itself, and make sure that it is the same.
-
-    Raises:
-        DataError: the file is gone or has changed since.
-    """
-    wanted = info.parameters
-    files = json.loads(wanted["files"]) if "files" in wanted else [{"path": info.path, "sha256": info.sha256}]
-    for file in files:
-        found = digest_of(Path(file["path"]))
-        if found != file["sha256"]:
-            raise DataError(
-                f"{file['path']}: has changed since it was recorded: SHA-256 was {file['sha256']}, is {found}."
-                " Put the original file back."
-            )
-    return open_sources(
-        [file["path"] for file in files],
-        symbols=wanted["symbols"].split(","),
-        venue=wanted.get("venue"),
-        rules=json.loads(wanted["rules"]) if "rules" in wanted else None,
-        start=int(wanted.get("start", "0")),
-        end=int(wanted["end"]) if wanted.get("end") else None,
-    )
-
-
 def read_recordings(paths: Sequence[str | Path], only: Sequence[str] = ()) -> Recording:
     """Read files of any known format (of some symbols, where they can be told apart early), judging nothing.
 

@@ -4,8 +4,8 @@ Formats of the archive: https://github.com/binance/binance-public-data (trades, 
 USD-M files have one; times are milliseconds, for spot microseconds since 2025-01-01).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -55,38 +55,67 @@ _MAKERS: Final = {"true": raw.SELL, "1": raw.SELL, "false": raw.BUY, "0": raw.BU
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table and what its columns are for."""
+    """A table and what its columns are for. Columns are loaded when asked for, so that they need not all be held at once."""
 
     path: Path
-    frame: pl.DataFrame
+    load: Callable[[str], pl.Series]
+    """Gives a column of the file by its name."""
+    height: int
     roles: dict[str, str]
     """Role → column name."""
     label: str
     first_line: int = 0
-    rows: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """Row numbers in the file, once `narrowed`."""
+    mask: pl.Series | None = None
+    """The rows that were chosen; None: all."""
 
     def narrowed(self, name: str, only: Sequence[str]) -> tuple["Table", Codes, list[tuple[str, str]]]:
         """Return the rows of some symbols (where the table has any of them, else all), their markets' codes, and all markets."""
         path_name = self.path.name
-        codes, markets = markets_of(self.column("venue"), self.column("symbol"), self.frame.height, path_name, name)
-        rows = np.arange(self.frame.height, dtype=np.int64)
+        codes, markets = markets_of(self.column("venue"), self.column("symbol"), self.height, path_name, name)
         wanted = np.array([symbol in only for _, symbol in markets], dtype=np.bool_)
-        frame = self.frame
-        if wanted.any() and not wanted.all():
-            chosen = wanted[codes]
-            codes, rows, frame = codes[chosen], rows[chosen], frame.filter(pl.Series(chosen))
-        return replace(self, frame=frame, rows=rows), codes, markets
+        if not wanted.any() or wanted.all():
+            return self, codes, markets
+        chosen = wanted[codes]
+        return replace(self, mask=pl.Series(chosen)), codes[chosen], markets
+
+    @property
+    def rows(self) -> Ints:
+        """Row numbers in the file of the chosen rows."""
+        return np.arange(self.height) if self.mask is None else np.flatnonzero(self.mask.to_numpy())
 
     def column(self, role: str) -> pl.Series | None:
-        """Return the column with a role, if there is one."""
-        return self.frame[self.roles[role]] if role in self.roles else None
+        """Return the chosen rows of the column with a role, if there is one."""
+        return self.need(role) if role in self.roles else None
+
+    def need(self, role: str) -> pl.Series:
+        """Return the chosen rows of the column with a role that every such table has."""
+        series = self.load(self.roles[role])
+        return series if self.mask is None else series.filter(self.mask)
 
     def cell(self, role: str, row: int) -> str:
-        """Return a field as the file holds it."""
+        """Return a field as the file holds it, by its row in the file."""
         role = "maker" if role == "side" and "side" not in self.roles else role
-        index = int(np.searchsorted(self.rows, row)) if len(self.rows) else row
-        return str(self.frame[self.roles[role]][index]) if role in self.roles else "?"
+        return str(self.load(self.roles[role])[row]) if role in self.roles else "?"
+
+
+def table_of(path: Path, frame: pl.DataFrame, roles: dict[str, str], label: str, first_line: int = 0) -> Table:
+    """Return a table over columns that are held already."""
+    return Table(path, frame.__getitem__, frame.height, roles, label, first_line)
+
+
+def table_in(path: Path, container: Container, content: bytes | Path, roles: dict[str, str], label: str) -> Table:
+    """Return a table over the columns of a Parquet or Feather file.
+
+    Raises:
+        DataError: the file is corrupt or truncated.
+    """
+    if container is not Container.PARQUET or not isinstance(content, Path):
+        return table_of(path, read_table(path, container, content, sorted({*roles.values()})), roles, label)
+
+    def load(name: str) -> pl.Series:
+        return read_table(path, container, content, [name])[name]
+
+    return Table(path, load, len(load(roles["time"])), roles, label)
 
 
 def is_candles(columns: list[str]) -> bool:
@@ -123,29 +152,25 @@ def require_roles(path: Path, columns: list[str], roles: dict[str, str], needed:
             )
 
 
-def open_table(path: Path, container: Container, content: bytes | Path, wanted: list[str] | None = None) -> Table:
+def open_table(path: Path, container: Container, content: bytes | Path) -> Table:
     """Read a Parquet, Feather or CSV file of trades, only the columns that matter.
 
     Raises:
         DataError: the file is corrupt or truncated, or its columns are not those of trades.
     """
     if isinstance(content, Path) or container is not Container.CSV:
-        columns = column_names(path, container, content)
-        roles = roles_of(path, columns)
-        keep = [name for name in columns if name in set(roles.values())]
-        return Table(path, read_table(path, container, content, keep), roles, f"{container} of trades")
+        roles = roles_of(path, column_names(path, container, content))
+        return table_in(path, container, content, roles, f"{container} of trades")
     first, columns = csv_header(content)
     if columns:
         roles = roles_of(path, columns)
-        frame = read_csv(path, content, has_header=True)
         label = "CSV of trades"
         if "maker" in roles:
             label = "Binance aggTrades" if "first_id" in roles else "Binance trades"
-        return Table(path, frame, roles, label, first_line=2)
+        return csv_table(path, content, roles, label, first_line=2)
     label = _archive_layout(path, first)
-    frame = read_csv(path, content, has_header=False)
     roles = {role: str(index) for role, index in _ARCHIVE[label].items()}
-    return Table(path, frame, roles, label, first_line=1)
+    return csv_table(path, content, roles, label, first_line=1)
 
 
 def csv_header(content: bytes) -> tuple[list[str], list[str]]:
@@ -159,15 +184,20 @@ def csv_header(content: bytes) -> tuple[list[str], list[str]]:
     return fields, []
 
 
-def read_csv(path: Path, content: bytes, *, has_header: bool) -> pl.DataFrame:
-    """Read all fields of a CSV as text.
+def csv_table(path: Path, content: bytes, roles: dict[str, str], label: str, *, first_line: int) -> Table:
+    """Return a table over the fields of a CSV, as text. `first_line` 2 means a header, 1 none (then columns are named by place).
 
     Raises:
-        DataError: the rows do not have one length, or the text is not UTF-8.
+        DataError: the rows do not have one length, or the text is not UTF-8 (when a column is loaded).
     """
-    with reading(path):
-        frame = pl.read_csv(BytesIO(content), has_header=has_header, infer_schema=False)
-    return frame if has_header else frame.rename(dict(zip(frame.columns, map(str, range(frame.width)), strict=True)))
+    has_header = first_line == 2
+
+    def load(name: str) -> pl.Series:
+        with reading(path):
+            columns = [name] if has_header else [int(name)]
+            return pl.read_csv(BytesIO(content), has_header=has_header, columns=columns, infer_schema=False).to_series()
+
+    return Table(path, load, len(load(roles["time"])), roles, label, first_line)
 
 
 def _archive_layout(path: Path, fields: list[str]) -> str:
@@ -192,14 +222,13 @@ def trades_of(table: Table, name: str, only: Sequence[str] = ()) -> RawTrades:
     `name` is the file's (or archive member's) name: it may tell symbol and venue.
     """
     table, codes, markets = table.narrowed(name, only)
-    time, price, quantity = (table.frame[table.roles[role]] for role in ("time", "price", "quantity"))
     unit = "s" if table.label.startswith("headerless") else UNITS.get(table.roles["time"].lower(), "")
     return RawTrades(
         path=table.path,
         label=table.label,
-        ts_ns=times_of(time, unit),
-        price=from_series(price),
-        quantity=from_series(quantity),
+        ts_ns=times_of(table.need("time"), unit),
+        price=from_series(table.need("price")),
+        quantity=from_series(table.need("quantity")),
         side=_sides(table),
         codes=codes,
         markets=markets,
@@ -267,7 +296,7 @@ def _sides(table: Table) -> Bytes:
     if series is None:
         series, words = table.column("maker"), _MAKERS
         if series is None:
-            return np.zeros(table.frame.height, dtype=np.int8)
+            return np.zeros(len(table.rows), dtype=np.int8)
     text = series.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
     side = text.replace_strict(words, default=raw.UNREADABLE_SIDE, return_dtype=pl.Int8)
     numbers: Bytes = side.to_numpy().copy()
@@ -282,15 +311,24 @@ def markets_of(
     named_symbol = next(filter(None, map(names.symbol_of_name, file_names)), "")
     if venue is None and symbol is None:
         return np.zeros(rows, dtype=np.int32), [(named_venue, named_symbol)]
-    none = pl.lit(None, dtype=pl.String)
-    frame = pl.DataFrame({"row": np.zeros(rows, np.int8)}).with_columns(
-        (none if venue is None else venue.cast(pl.String)).alias("venue"),
-        (none if symbol is None else symbol.cast(pl.String)).alias("symbol"),
-    )
-    keys = frame.select("venue", "symbol").unique().sort("venue", "symbol").with_row_index("code")
-    codes = frame.join(keys, on=["venue", "symbol"], how="left", nulls_equal=True, maintain_order="left")["code"]
-    markets = [
-        (names.canonical_venue(v or named_venue), names.normal_symbol(s) if s else named_symbol)
-        for v, s in keys.select("venue", "symbol").iter_rows()
-    ]
-    return codes.cast(pl.Int32).to_numpy(), markets
+    venues, venue_codes = _words(venue, rows)
+    symbols, symbol_codes = _words(symbol, rows)
+    found, codes = np.unique(venue_codes * np.int32(len(symbols)) + symbol_codes, return_inverse=True)
+    markets = []
+    for pair in found.tolist():
+        venue_text, symbol_text = venues[pair // len(symbols)], symbols[pair % len(symbols)]
+        bare = names.normal_symbol(symbol_text) if symbol_text else named_symbol
+        markets.append((names.canonical_venue(venue_text or named_venue), bare))
+    return codes.astype(np.int32), markets
+
+
+def _words(series: pl.Series | None, rows: int) -> tuple[list[str], Codes]:
+    """Return the different words of a column, sorted, and the number of each row's word."""
+    if series is None:
+        return [""], np.zeros(rows, dtype=np.int32)
+    text = series.cast(pl.String).fill_null("")
+    words = sorted(text.unique().to_list())
+    if len(words) == 1:
+        return words, np.zeros(rows, dtype=np.int32)
+    codes: Codes = text.replace_strict(words, list(range(len(words))), return_dtype=pl.Int32).to_numpy()
+    return words, codes
