@@ -5,8 +5,10 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from struct import pack, unpack
 
 import pytest
 
@@ -135,6 +137,35 @@ def test_entries_removed_exchanged_or_doubled_are_found_at_the_first_that_is_wro
             wrong = at + 2 if what == "doubled" else at + 1
             with pytest.raises(JournalError, match=rf"entry {wrong}, byte {starts[wrong - 1]}:"):
                 JournalReader(tmp_path).check()
+
+
+def test_anyone_can_recompute_the_chain_from_the_documented_format(tmp_path: Path):
+    data = small(tmp_path).read_bytes()
+    chain = sha256(b"claire journal format 1").digest()
+    assert data[:56] == b"CLAIREJL" + pack(">IIQ", 1, 1, 1) + chain
+    offset = 56
+    while offset < len(data):
+        (length,) = unpack(">I", data[offset : offset + 4])
+        body = data[offset + 8 : offset + 8 + length]
+        chain = sha256(chain + body).digest()
+        assert data[offset + 8 + length : offset + 40 + length] == chain
+        offset += 40 + length
+    assert offset == len(data)
+    assert JournalReader(tmp_path).check().head == chain.hex()
+
+
+def test_two_entries_of_one_length_exchanged_with_their_hashes_are_found(tmp_path: Path):
+    with JournalWriter(tmp_path, header()) as writer:
+        for word in ("one", "two"):
+            writer.note("operator", word)
+    segment = tmp_path / "journal" / "000001.jrn"
+    data = segment.read_bytes()
+    _, first, second, end = entry_starts(data)
+    assert second - first == end - second
+    changed = data[first : first + 8] + data[second + 8 : end] + data[second : second + 8] + data[first + 8 : second]
+    segment.write_bytes(data[:first] + changed)
+    with pytest.raises(JournalError, match=rf"entry 2, byte {first}: it does not match its hash"):
+        JournalReader(tmp_path).check()
 
 
 def test_segments_removed_or_exchanged_are_found_and_named(tmp_path: Path, journal: Path):
