@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Self
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from claire.model.errors import DataError
 from claire.model.money import DECIMALS, ONE, decimal_text, divide_half_even, plain_text, step_of, units_of
@@ -14,8 +15,8 @@ QUOTES = (
 """Quote assets by which a bare symbol is split, longest names of a family first."""
 
 
-class Instrument(Struct, frozen=True):
-    """One spot pair and its trading rules (one version of them).
+class InstrumentRules(Struct, frozen=True):
+    """The trading rules of one spot pair, as they are kept and sent.
 
     Prices are whole `tick`s, quantities whole `lot`s; both steps are positive and their decimals add up to
     at most 18, so that price × quantity is exact in units (see `money`).
@@ -33,6 +34,21 @@ class Instrument(Struct, frozen=True):
     kind: str = "spot"
     source: str = "configuration"
     """Where the rules come from: ``configuration``, ``sidecar``, ``venue``, ``built-in`` or ``inferred``."""
+
+    def instrument(self) -> "Instrument":
+        """Return the instrument with these rules.
+
+        Raises:
+            DataError: as `Instrument.checked`.
+        """
+        return Instrument.checked(**asdict(self))
+
+
+class Instrument(InstrumentRules, frozen=True):
+    """One spot pair and one version of its trading rules, with what follows from them.
+
+    What follows are integers that may not fit 64 bits: keep and send the `rules`, never these.
+    """
 
     unit_value: int = 0
     """Quote units that one lot is worth at a price of one tick; set by `checked`."""
@@ -101,6 +117,11 @@ class Instrument(Struct, frozen=True):
             lot_units=units_of(lot),
             min_notional_units=units_of(min_notional),
         )
+
+    @property
+    def rules(self) -> InstrumentRules:
+        """The rules alone."""
+        return InstrumentRules(*(getattr(self, name) for name in InstrumentRules.__struct_fields__))
 
     def notional(self, price_ticks: int, quantity_lots: int) -> int:
         """Return price × quantity in quote units, exactly."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
-from claire.adapters.config import parameters
+from claire.adapters.config import account_of, parameters
 from claire.adapters.config.schema import RiskProfile, Settings, StrategySettings
 from claire.adapters.venues.paper import PaperRules, PaperVenue
 from claire.engine.pipeline import Pipeline, Stages
@@ -16,7 +16,7 @@ from claire.model.books import Books, Posting
 from claire.model.errors import ConfigError, did_you_mean
 from claire.model.instrument import Instrument
 from claire.model.market import Mark
-from claire.model.money import plain_text, units_of
+from claire.model.money import units_of
 from claire.model.orders import OrderType
 from claire.stages.allocation import AllocationMode, AllocationRules, Allocations
 from claire.stages.candles import Candles
@@ -53,12 +53,13 @@ def assemble(
     instruments = source.instruments
     owners = [(strategy, symbols_of(strategy, instruments)) for strategy in settings.strategy]
     symbols = tuple(dict.fromkeys(symbol for _, traded in owners for symbol in traded))
-    currency = _currency(settings, {symbol: instruments[symbol] for symbol in symbols})
-    capital = _capital(settings, currency)
+    traded = {symbol: instruments[symbol] for symbol in symbols}
+    account = account_of(settings, (instrument.quote for instrument in traded.values()))
+    _check_quotes(traded, account.currency)
     marks = {symbol: Mark() for symbol in instruments}
     first_ns = source.info.first_ns
-    portfolio_books, opening = _books(currency, capital, instruments, marks, first_ns)
-    risk_books, _ = _books(currency, capital, instruments, marks, first_ns)
+    portfolio_books, opening = _books(account.currency, account.capital, instruments, marks, first_ns)
+    risk_books, _ = _books(account.currency, account.capital, instruments, marks, first_ns)
     allocations = Allocations(_allocation_rules(settings))
     desks = [_desk(settings, strategy, instruments[symbol]) for strategy, traded in owners for symbol in traded]
     stages = Stages(
@@ -110,32 +111,13 @@ def _desk(settings: Settings, strategy: StrategySettings, instrument: Instrument
     return Desk(strategy.id, kind(params, instrument), settings.risk.max_data_age_ms * 1_000_000)
 
 
-def _currency(settings: Settings, traded: Mapping[str, Instrument]) -> str:
-    quotes = sorted(dict.fromkeys(instrument.quote for instrument in traded.values()))
-    currency = settings.account.currency or quotes[0]
+def _check_quotes(traded: Mapping[str, Instrument], currency: str) -> None:
     for instrument in traded.values():
         if instrument.quote != currency:
             raise ConfigError(
                 f"{instrument.symbol} is quoted in {instrument.quote}, the account counts in {currency}."
                 f" Trade symbols of one quote asset in one run, or set account.currency={instrument.quote}."
             )
-    return currency
-
-
-def _capital(settings: Settings, currency: str) -> Decimal:
-    balance = settings.paper.balance.get(currency, Decimal(0))
-    if balance <= 0:
-        held = ", ".join(f"{plain_text(amount)} {asset}" for asset, amount in sorted(settings.paper.balance.items()))
-        raise ConfigError(
-            f"the paper account holds no {currency} (it holds {held}); give it some: --set paper.balance.{currency}=10"
-        )
-    capital = settings.account.capital or balance
-    if capital > balance:
-        raise ConfigError(
-            f"account.capital = {plain_text(capital)} {currency} is more than the balance of {plain_text(balance)}"
-            f" {currency}; lower it, or raise paper.balance.{currency}"
-        )
-    return capital
 
 
 def _books(

@@ -19,6 +19,7 @@ import msgspec
 from claire.adapters.config import canonical
 from claire.adapters.config.schema import Keep, Settings
 from claire.adapters.journal.entries import Header
+from claire.adapters.journal.retention import prune_runs
 from claire.adapters.journal.writer import JournalWriter
 from claire.adapters.store.ledger import SqlLedger
 from claire.engine.pipeline import Pipeline
@@ -123,6 +124,8 @@ def run_market(
         ledger.finish(text, summary.decision_digest)
         journal.finish(text, summary.decision_digest)
     _write_durably(run_dir / SUMMARY, text)
+    if settings.journal.keep_days:
+        prune_runs(runs_dir, now_ns=time.time_ns(), keep_days=settings.journal.keep_days)
     return RunResult(summary, run_dir)
 
 

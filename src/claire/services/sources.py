@@ -24,7 +24,7 @@ def reopen(info: SourceInfo, instruments: Mapping[str, Instrument], data: Path |
     """
     # numpy and polars take a quarter of a second, and a replay from the journal needs neither
     from claire.adapters.marketdata import open_source
-    from claire.adapters.marketdata.synth import SynthSettings, SyntheticMarket
+    from claire.adapters.marketdata.synth import SyntheticMarket, SynthSettings
 
     parameters = info.parameters
     if info.kind == "synthetic":

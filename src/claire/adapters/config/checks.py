@@ -7,7 +7,7 @@ from typing import NamedTuple
 from claire.adapters.config.layers import Path_
 from claire.adapters.config.schema import Mode, RiskProfile, Settings
 from claire.model.errors import ConfigError, DataError
-from claire.model.instrument import split_symbol
+from claire.model.instrument import QUOTES, split_symbol
 from claire.model.money import plain_text
 
 FALLBACK_CURRENCY = "USDT"
@@ -75,9 +75,12 @@ def configured_quotes(settings: Settings) -> tuple[str, ...]:
             quotes[rules.quote] = True
             continue
         try:
-            quotes[split_symbol(symbol)[1]] = True
+            quote = split_symbol(symbol)[1]
         except DataError:
+            quote = ""
+        if quote not in QUOTES:
             return ()  # the market source will tell, or fail with a message about this symbol
+        quotes[quote] = True
     return tuple(quotes)
 
 

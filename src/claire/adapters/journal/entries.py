@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from claire.engine.ports import Recorded, SourceInfo
 from claire.model.decisions import VenueReport
-from claire.model.instrument import Instrument
+from claire.model.instrument import Instrument, InstrumentRules
 from claire.model.market import Depth, Timer, TopOfBook, Trade
 
 Record = Literal["all", "traded", "decisions"]
@@ -31,7 +31,8 @@ class Header(Struct, frozen=True, tag="header", array_like=True):
     """The effective configuration, as canonical JSON."""
     config_sha256: str
     source: SourceInfo
-    instruments: dict[str, Instrument]
+    rules: dict[str, InstrumentRules]
+    """Of every symbol in the source."""
     created_at: str
     """When, as the caller words it (ISO 8601, UTC)."""
     first_row: int = 0
@@ -69,7 +70,7 @@ class Header(Struct, frozen=True, tag="header", array_like=True):
             config_json=config_json,
             config_sha256=hashlib.sha256(config_json.encode()).hexdigest(),
             source=source,
-            instruments=dict(instruments),
+            rules={symbol: instrument.rules for symbol, instrument in instruments.items()},
             created_at=created_at,
             first_row=first_row,
             last_row=last_row,
@@ -77,6 +78,11 @@ class Header(Struct, frozen=True, tag="header", array_like=True):
             embed_inputs=embed_inputs,
             traded=tuple(traded),
         )
+
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        """The instruments that the run used, built from their rules."""
+        return {symbol: rules.instrument() for symbol, rules in self.rules.items()}
 
 
 class Inputs(Struct, frozen=True, tag="inputs", array_like=True):
