@@ -163,7 +163,7 @@ def test_a_full_disk_closes_the_journal_for_ever_and_says_where_and_what_to_do(t
         os.dup2(full.fileno(), writer.fileno())
     with pytest.raises(JournalError, match=r"000001\.jrn: .*No space left on device.*Free space"):
         writer.decided(8, decisions()[3])
-    with pytest.raises(JournalError, match="closed by an error"):
+    with pytest.raises(JournalError, match=r"000001\.jrn: .*No space left on device.*Free space"):
         writer.decided(8, decisions()[3])
     writer.close()
     assert list(JournalReader(tmp_path).inputs()) == list(enumerate(inputs(), 1))
@@ -175,7 +175,7 @@ def test_an_fsync_that_fails_is_not_tried_again(tmp_path: Path):
     os.dup2(write_end, writer.fileno())
     with pytest.raises(JournalError, match="Invalid argument"):
         writer.sync()
-    with pytest.raises(JournalError, match="closed by an error"):
+    with pytest.raises(JournalError, match="Invalid argument"):
         writer.sync()
     os.close(read_end)
     os.close(write_end)

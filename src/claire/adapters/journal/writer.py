@@ -90,6 +90,7 @@ class JournalWriter:
         self._chain = genesis()
         self._fd = -1
         self._over = ""
+        self._failure = ""
         self._packer: ThreadPoolExecutor | None = None
         self._packing: Future[Path] | None = None
         self._lock = -1
@@ -348,17 +349,20 @@ class JournalWriter:
             raise JournalError(f"{run_dir}: another process writes this run. Choose another run directory.") from None
 
     def _check_open(self) -> None:
+        if self._failure:
+            raise JournalError(self._failure)  # what went wrong first is what matters, however often it is met again
         if self._over:
             raise JournalError(f"{self._folder}: the journal {self._over}; nothing can be added to it.")
 
     def _failed(self, error: OSError) -> JournalError:
         place = self._path if self._segment else self._folder
-        self._release(f"was closed by an error ({error.strerror})")
-        return JournalError(
+        self._release("was closed by an error")
+        self._failure = (
             f"{place}: cannot write the journal: {error.strerror}. Trading stops here, for what is not recorded must not"
             f" happen. What was written before stays readable. Free space on that disk or choose another one, then start"
             f" a new run."
         )
+        return JournalError(self._failure)
 
     def _release(self, why: str) -> None:
         """Let go of files, thread and lock, for ever; writes nothing."""

@@ -92,6 +92,7 @@ class SqlLedger:
         self._line_no = 0
         self._held: dict[tuple[str, str], tuple[int, int]] = {}
         self._over = ""
+        self._failure: ClaireError | None = None
         with ledger_errors(self._url):
             self._connection = self._engine.connect()
         self._write({tables.runs: [_run_row(header, account_id, venue)]})
@@ -164,6 +165,8 @@ class SqlLedger:
         Raises:
             LedgerError: it cannot be written, or contradicts what is there; the ledger is closed then, for ever.
         """
+        if self._failure is not None:
+            raise type(self._failure)(*self._failure.args)  # what went wrong first is what matters
         if self._over:
             raise LedgerError(f"{self._url.database}: the ledger {self._over}; nothing can be added to it.")
         if self._waiting:
@@ -219,8 +222,9 @@ class SqlLedger:
                 if values:
                     this_run = tables.runs.c.run_id == self._run_id
                     self._connection.execute(sa.update(tables.runs).where(this_run).values(values))
-        except ClaireError:
+        except ClaireError as error:
             self._close("was closed by an error")
+            self._failure = error
             raise
 
     def _insert(self, table: sa.Table, rows: list[Row]) -> None:
