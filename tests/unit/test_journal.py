@@ -10,10 +10,21 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from claire.adapters.journal.entries import Decided, End, Header, Inputs, Note, Report
-from claire.adapters.journal.frames import ANCHOR, HEAD, Anchor, compress_segment
+from claire.adapters.journal.entries import Decided, End, Header, Inputs, Note, Report, encode
+from claire.adapters.journal.frames import (
+    ANCHOR,
+    FRAME,
+    HEAD,
+    Anchor,
+    chained,
+    compress_segment,
+    genesis,
+    head_bytes,
+    length_check,
+)
 from claire.adapters.journal.reader import JournalReader
 from claire.adapters.journal.writer import JournalWriter
 from claire.model.errors import JournalError
@@ -308,3 +319,50 @@ def test_an_anchor_is_a_small_json_file_that_a_person_can_read(tmp_path: Path):
 def test_venue_reports_are_entries_of_their_own(tmp_path: Path):
     written(tmp_path)
     assert sum(type(entry) is Report for entry in JournalReader(tmp_path)) == 2
+
+
+def by_hand(run_dir: Path, *bodies: bytes) -> None:
+    """Write a journal of any bodies, chained as they should be."""
+    data, chain = head_bytes(1, 1, genesis()), genesis()
+    for number, body in enumerate(bodies, 1):
+        chain = chained(chain, body)
+        data += FRAME.pack(len(body), length_check(number, len(body))) + body + chain
+    (run_dir / "journal").mkdir(parents=True)
+    (run_dir / "journal" / "000001.jrn").write_bytes(data)
+
+
+def test_an_entry_that_a_later_version_wrote_is_named_as_intact_and_not_understood(tmp_path: Path):
+    by_hand(tmp_path, encode(header()), msgspec.msgpack.encode(["omen", 1]))
+    reader = JournalReader(tmp_path)
+    assert reader.header == header()
+    with pytest.raises(JournalError, match=r"000001\.jrn: entry 2, .*intact, but this program does not understand it"):
+        list(reader)
+
+
+def test_a_journal_begins_with_a_whole_header(tmp_path: Path):
+    by_hand(tmp_path / "note", encode(Note("operator", "no header")))
+    with pytest.raises(JournalError, match="entry 1 is not a header"):
+        _ = JournalReader(tmp_path / "note").header
+    os.truncate(written(tmp_path / "cut", finished=False) / "000001.jrn", 300)
+    reader = JournalReader(tmp_path / "cut")
+    with pytest.raises(JournalError, match="cut off before the end of its first entry"):
+        _ = reader.header
+    assert "244 bytes of an unfinished entry left out); the run was stopped, not ended" in str(reader.truncated)
+
+
+@pytest.mark.parametrize("name", ["000001.jrn", ANCHOR])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name):
+    folder = written(tmp_path)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(JournalError, match=rf"{name}: cannot be read: Is a directory"):
+        JournalReader(tmp_path).check()
+
+
+def test_a_backtest_syncs_every_so_many_entries(tmp_path: Path):
+    with JournalWriter(tmp_path, header(), fsync="batch", sync_entries=3) as writer:
+        for word in ("one", "two"):
+            writer.note("operator", word)
+        assert len(list(JournalReader(tmp_path))) == 1
+        writer.note("operator", "three")
+        assert len(list(JournalReader(tmp_path))) == 4
