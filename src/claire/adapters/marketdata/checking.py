@@ -49,6 +49,8 @@ class MarketReport(Struct, frozen=True, kw_only=True):
     last_ns: int
     faults: dict[str, int]
     """Reason → rows that a run would refuse."""
+    faults_by_code: dict[str, int]
+    """The same by the name of the fault, such as ``ABSURD_PRICE``."""
     duplicates: int
     conflicts: int
     """Rows whose trade id stands for another trade already."""
@@ -206,6 +208,7 @@ def _report(
         first_ns=int(ordered[0]) if len(ordered) else 0,
         last_ns=int(ordered[-1]) if len(ordered) else 0,
         faults={REASONS[Fault(code)]: count for code, count in enumerate(counts) if code and count},
+        faults_by_code={Fault(code).name: count for code, count in enumerate(counts) if code and count},
         duplicates=int(repeated_rows(part).sum()),
         conflicts=int(conflicts[rows].sum()),
         disorder=int((times < np.maximum.accumulate(times)).sum()) if len(times) else 0,
