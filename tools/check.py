@@ -107,6 +107,11 @@ def generated() -> str:
     return tool(sys.executable, "-m", "claire.cli.generate", "--check")()
 
 
+def wire() -> str:
+    """Make the protobuf classes again in a temporary folder and compare them with the committed ones."""
+    return tool(sys.executable, "-m", "tools.generate_wire", "--check")()
+
+
 STEPS: Final[dict[str, Callable[[], str]]] = {
     "ruff check": tool("ruff", "check", "--quiet", "--output-format=concise", "."),
     "ruff format": tool("ruff", "format", "--check", "--quiet", "--output-format=concise", "."),
@@ -116,6 +121,7 @@ STEPS: Final[dict[str, Callable[[], str]]] = {
     "shellcheck": shell_scripts,
     "locks": locks,
     "generated": generated,
+    "wire": wire,
 }
 
 
