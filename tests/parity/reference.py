@@ -13,7 +13,10 @@ def backtest(trades, unit, cash, *, lookback, threshold, stop, target, hold, siz
 
     `trades` are (ns, ticks); `unit` is what one lot is worth at one tick; `stop`, `target` and `size` are percent.
     """
-    trips, past, oldest, reference, lots = [], [], 0, None, 0
+    trips: list[tuple[int, ...]] = []
+    past: list[tuple[int, int]] = []
+    oldest, reference = 0, None
+    lots = bought = since = stop_at = target_at = price = 0
     for now, price in trades:
         while oldest < len(past) and past[oldest][0] <= now - lookback:
             reference, oldest = past[oldest][1], oldest + 1
