@@ -53,7 +53,9 @@ class Ready:
 
 def assembled(source: Ready) -> Assembly:
     """Build the whole pipeline: candles, regime, allocation, signal, risk, execution, paper venue, portfolio."""
-    loaded = load(assignments=SETTINGS, symbols=list(source.instruments), strategy="momentum", mode="backtest", environ={})
+    loaded = load(
+        assignments=SETTINGS, symbols=list(source.instruments), strategy="momentum", mode="backtest", environ={}
+    )
     return assemble(loaded.settings, source)
 
 
