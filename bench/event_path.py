@@ -14,12 +14,13 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from claire.adapters.config import load
-from claire.adapters.marketdata.synth import SynthSettings, SyntheticMarket
+from claire.adapters.marketdata.synth import SyntheticMarket, SynthSettings
 from claire.engine.ports import SourceInfo
-from claire.model.market import Trade
+from claire.model.instrument import Instrument
+from claire.model.market import MarketEvent
 from claire.services.assembly import Assembly, assemble
 from claire.services.summary import peak_rss_mb
 
@@ -40,11 +41,11 @@ class Ready:
     def __init__(self, trades: int, seed: int) -> None:
         """Draw the market once."""
         market = SyntheticMarket(SynthSettings(seed=seed, trades=trades, duration_s=0))
-        self.instruments = market.instruments
+        self.instruments: Mapping[str, Instrument] = market.instruments
         self.blocks = [block.trades for block in market.blocks()]
         self.info: SourceInfo = market.info
 
-    def batches(self) -> Sequence[Trade]:
+    def batches(self) -> Iterator[Sequence[MarketEvent]]:
         """Yield the events, 4096 at a time."""
         for block in self.blocks:
             for start in range(0, len(block), 4096):
@@ -124,7 +125,7 @@ def main() -> None:
     source = Ready(options.trades, options.seed)
     gc.freeze()
     claire, bare, bare_with_lists = [], [], []
-    peak_mb = 0.0
+    peak_mb, bare_signals, assembly = 0.0, 0, assembled(source)
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
         seconds, assembly = event_path(source)

@@ -38,7 +38,7 @@ def claire(*words: str, seed: str = "0") -> dict[str, Any]:
     """Run one command and return its JSON document."""
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     command = [sys.executable, "-m", "claire.cli.main", *words, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     result: dict[str, Any] = json.loads(done.stdout)
     if done.returncode not in (0, 1) or "error" in result:
         raise SystemExit(f"{' '.join(words)}: exit {done.returncode}: {result.get('error', done.stderr)}")

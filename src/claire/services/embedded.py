@@ -13,6 +13,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import choice
+from string import ascii_lowercase, digits
 
 import msgspec
 
@@ -33,7 +34,7 @@ from claire.services.summary import Summary, summarise
 CONFIG = "config.json"
 LEDGER = "ledger.sqlite"
 SUMMARY = "summary.json"
-_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+_ALPHABET = ascii_lowercase + digits
 
 Progress = Callable[[Pipeline], None]
 
