@@ -73,7 +73,10 @@ def market_of(steps: Sequence[tuple[Any, ...]]) -> list[MarketEvent]:
         made.append(Trade(A.symbol if kind == "a" else B.symbol, now, prices[kind], lots, side))
     for number in range(30):  # falling slowly for five minutes: whoever is in gets out, and nobody enters at the end
         now += 10_000_000_000
-        made.append(Trade(A.symbol, now, prices["a"] - number, 50, Side.BUY))
+        at = prices["a"] - number
+        if any(kind == "top" for kind, *_ in steps):
+            made.append(TopOfBook(A.symbol, now, at - 1, 10**6, at + 1, 10**6))
+        made.append(Trade(A.symbol, now, at, 50, Side.BUY))
         made.append(Trade(B.symbol, now, prices["b"] - number, 50, Side.SELL))
     return made
 
