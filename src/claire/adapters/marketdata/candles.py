@@ -71,7 +71,7 @@ def _roles(path: Path, columns: list[str]) -> dict[str, str]:
 def trades_of_candles(table: Table, name: str, only: Sequence[str] = ()) -> RawTrades:
     """Make the synthetic trades of a table of candles, of some symbols or all.
 
-    What is wrong with a bar shows in its first trade.
+    Of a bar that something is wrong with there is one trade, which shows it.
     """
     table, codes, markets = table.narrowed(name, only)
     open_ns = times_of(table.need("time"), UNITS.get(table.roles["time"].lower(), ""))
@@ -83,11 +83,11 @@ def trades_of_candles(table: Table, name: str, only: Sequence[str] = ()) -> RawT
 
     pieces, decimals = _pieces(volume, codes)
     broken = (faults != Fault.NONE) | (volume.coefficients < 0) | (volume.faults != 0)
-    for price in prices:
-        broken |= (price.coefficients <= 0) | (price.faults != 0)
-    broken |= open_ns <= 0
+    bad_prices = np.stack([(price.coefficients <= 0) | (price.faults != 0) for price in prices], axis=1)
+    broken |= bad_prices.any(axis=1) | (open_ns <= 0)
     kept = (pieces > 0) & ~broken[:, None]
-    kept[:, 0] |= broken & (faults != _REPEATED)
+    shown = np.flatnonzero(broken & (faults != _REPEATED))
+    kept[shown, np.argmax(bad_prices, axis=1)[shown]] = True
     chosen = np.flatnonzero(kept.ravel())
     bars, which = chosen // 4, chosen % 4
 

@@ -239,6 +239,8 @@ class CaptureReader:
         elif kind == "snapshot":
             self._snapshot(data, code, line, own_ns)
         self._latest_ns = max(self._latest_ns, own_ns)
+        if self._untimed and self._latest_ns:
+            self._date_untimed(self._latest_ns)
 
     def _code(self, symbol: str, venue: str) -> int:
         code = self._codes.get(symbol)
@@ -271,8 +273,6 @@ class CaptureReader:
             column.append(value)
         self._top_prices.add([bid or "0", ask or "0"])
         self._top_quantities.add([data.B or "0", data.A or "0"])
-        if own_ns and self._untimed:
-            self._date_untimed(own_ns)
 
     def _date_untimed(self, first_ns: int) -> None:
         """What came before the first time of the recording gets that first time."""
@@ -283,8 +283,6 @@ class CaptureReader:
     def _change(self, data: _Data, code: int, line: int, own_ns: int) -> None:
         if not isinstance(data.b, list) or not isinstance(data.a, list):
             raise ValueError("depthUpdate without levels")
-        if self._untimed:
-            self._date_untimed(own_ns)
         sequence = self._sequences.get(code)
         if sequence is None:
             sequence = self._sequences[code] = BookSequence(futures=data.pu >= 0)
