@@ -7,8 +7,9 @@ double, and no two such numbers share a double. So if `rint(x * 10**d)` has at m
 gives `x` again, it holds the digits of `repr(x)`. Whatever does not fit goes through `Decimal(repr(x))`, one by one.
 """
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import IntEnum
 from typing import Any, Final, Self
 
@@ -24,6 +25,7 @@ Mask = npt.NDArray[np.bool_]
 
 _FIFTEEN_DIGITS: Final = 10**15
 _LARGEST: Final = 2**63 - 1
+_DECIMAL: Final = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?|inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 
 
 class NumberFault(IntEnum):
@@ -125,12 +127,10 @@ def from_text(series: pl.Series) -> Scaled:
     missing = ~given.fill_null(value=False).to_numpy()
     column.faults[missing] = NumberFault.MISSING
     for row in np.flatnonzero(~short.to_numpy() & ~missing).tolist():
-        try:
-            number = Decimal(text[row])
-        except InvalidOperation:
+        if _DECIMAL.fullmatch(text[row]) is None:  # Decimal itself would also read 1_000 and other scripts' digits
             column.faults[row] = NumberFault.UNREADABLE
-            continue
-        _put(column, row, number)
+        else:
+            _put(column, row, Decimal(text[row]))
     return column
 
 
