@@ -12,14 +12,20 @@ from claire.adapters.marketdata.converting import import_file
 from claire.adapters.marketdata.faults import ABSURD_FACTOR, NEIGHBOURS, absurd_prices
 from claire.adapters.marketdata.numbers import NumberFault, Scaled, from_floats, from_series, from_text
 from claire.adapters.marketdata.raw import to_ns
+from claire.adapters.marketdata.recorded import RecordedMarket
+from claire.model.market import Trade
 
 
 def value_of(column: Scaled, row: int) -> Decimal:
     return Decimal(int(column.coefficients[row])).scaleb(-int(column.decimals[row]))
 
 
+def trades_of(source: RecordedMarket) -> list[Trade]:
+    return [event for batch in source.batches() for event in batch if isinstance(event, Trade)]
+
+
 def is_minimal(column: Scaled, row: int) -> bool:
-    return column.decimals[row] == 0 or column.coefficients[row] % 10 != 0
+    return bool(column.decimals[row] == 0 or column.coefficients[row] % 10 != 0)
 
 
 amounts = st.one_of(
@@ -130,7 +136,7 @@ def test_any_market_is_read_in_order_and_an_import_reads_as_the_original(tmp_pat
     frame.write_parquet(folder / "a.parquet")
     symbols = sorted(set(frame["symbol"].to_list()))
     source = open_source(folder / "a.parquet", symbols=symbols)
-    events = [event for batch in source.batches() for event in batch]
+    events = trades_of(source)
     expected = sorted(enumerate(market), key=lambda item: (item[1][1], item[1][0], item[0]))
     rules = source.instruments
     assert [(e.symbol, e.ts_event_ns // 10**6, rules[e.symbol].price(e.price_ticks)) for e in events] == [
@@ -157,5 +163,5 @@ def test_the_four_trades_of_a_bar_carry_exactly_its_volume(tmp_path_factory, bar
     )
     frame.write_parquet(folder / "BTCUSDT.parquet")
     source = open_source(folder / "BTCUSDT.parquet")
-    total = sum(event.quantity_lots for batch in source.batches() for event in batch)
+    total = sum(event.quantity_lots for event in trades_of(source))
     assert source.instruments["BTCUSDT"].quantity(total) == sum(Decimal(repr(volume)) for volume in frame["volume"])

@@ -1,6 +1,7 @@
 """Candle files as input: four synthetic trades per bar, volume in whole lots."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def events(source: RecordedMarket) -> list[Trade]:
     return [event for batch in source.batches() for event in batch if isinstance(event, Trade)]
 
 
-def candle_file(folder: Path, rows: list[tuple[float, ...]], name: str = "bars_BTCUSDT.parquet") -> Path:
+def candle_file(folder: Path, rows: Sequence[tuple[float, ...]], name: str = "bars_BTCUSDT.parquet") -> Path:
     path = folder / name
     frame = pl.DataFrame(rows, schema=["ts_ms", "open", "high", "low", "close", "volume"], orient="row")
     frame.with_columns(pl.col("ts_ms").cast(pl.Int64)).write_parquet(path)

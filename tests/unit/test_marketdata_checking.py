@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 import pytest
@@ -21,7 +22,7 @@ def all_events(source):
 @pytest.fixture
 def dirty(tmp_path):
     """A day with one of everything that can be wrong."""
-    rows = [(T0 + k * 1000, 60000.0 + k % 7, 1.0, "buy", 100 + k) for k in range(60)]
+    rows: list[Any] = [(T0 + k * 1000, 60000.0 + k % 7, 1.0, "buy", 100 + k) for k in range(60)]
     rows[10] = (rows[10][0], 6e8, 1.0, "buy", 110)
     rows[11] = (rows[11][0], 0.0, 1.0, "buy", 111)
     rows[12] = (rows[12][0], 60000.0, 0.0, "buy", 112)
@@ -76,7 +77,7 @@ def test_a_clean_copy_opens_and_the_log_names_each_dropped_row(dirty, tmp_path):
 def test_an_import_reads_as_the_original_and_keeps_given_rules(dirty, tmp_path):
     clean = tmp_path / "clean.parquet"
     write_clean(dirty, clean)
-    rules = {"BTCUSDT": {"min_notional": Decimal(5), "tick": "0.5"}}
+    rules: dict[str, dict[str, str | Decimal]] = {"BTCUSDT": {"min_notional": Decimal(5), "tick": "0.5"}}
     import_file(clean, tmp_path / "imported.parquet", rules=rules)
     original, imported = open_source(clean, rules=rules), open_source(tmp_path / "imported.parquet")
     assert all_events(original) == all_events(imported)

@@ -21,11 +21,11 @@ def test_one_seed_makes_one_market_on_every_machine():
     market = SyntheticMarket(SynthSettings(trades=20_000, seed=7))
     encoded = msgspec.json.encode(all_events(market))
     assert encoded == msgspec.json.encode(all_events(market))
-    assert hashlib.sha256(encoded).hexdigest()[:16] == PINNED
+    assert int(hashlib.sha256(encoded).hexdigest()[:12], 16) == PINNED
     assert encoded != msgspec.json.encode(all_events(SyntheticMarket(SynthSettings(trades=20_000, seed=8))))
 
 
-PINNED = "c516cb677f27ee2a"
+PINNED = 216701692509991
 """Changes only when the generator is changed on purpose; then say so in the changelog."""
 
 
