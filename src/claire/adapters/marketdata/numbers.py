@@ -8,6 +8,7 @@ gives `x` again, it holds the digits of `repr(x)`. Whatever does not fit goes th
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -25,6 +26,7 @@ Mask = npt.NDArray[np.bool_]
 
 _FIFTEEN_DIGITS: Final = 10**15
 _LARGEST: Final = 2**63 - 1
+_BLOCK: Final = 1 << 17
 _DECIMAL: Final = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?|inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 
 
@@ -60,14 +62,17 @@ class Scaled:
 
     def at_scale(self, decimals: int) -> tuple[Ints, Mask]:
         """Return the coefficients at a common number of decimals (not less than any row has), and which overflow."""
-        missing = (decimals - self.decimals).astype(np.int64)
-        highest = int(missing.max(initial=0))
-        if highest == 0:
-            return self.coefficients, np.zeros(len(self), dtype=np.bool_)
-        factors = np.array([min(10**k, _LARGEST) for k in range(highest + 1)], dtype=np.int64)[missing]
-        overflow = (self.coefficients != 0) & (np.abs(self.coefficients) > _LARGEST // factors)
-        overflow |= (missing > DECIMALS) & (self.coefficients != 0)
-        return np.where(overflow, 0, self.coefficients) * factors, overflow
+        overflow = np.zeros(len(self), dtype=np.bool_)
+        if bool((self.decimals == decimals).all()):
+            return self.coefficients, overflow
+        powers = np.array([min(10**k, _LARGEST) for k in range(decimals + 1)], dtype=np.int64)
+        scaled = np.empty(len(self), dtype=np.int64)
+        for rows in _blocks(len(self)):
+            coefficients, missing = self.coefficients[rows], decimals - self.decimals[rows]
+            factors = powers[missing]
+            overflow[rows] = (np.abs(coefficients) > _LARGEST // factors) | ((missing > DECIMALS) & (coefficients != 0))
+            scaled[rows] = np.where(overflow[rows], 0, coefficients) * factors
+        return scaled, overflow
 
     def as_floats(self) -> npt.NDArray[np.float64]:
         """Return the nearest doubles (for comparisons that need no exactness)."""
@@ -95,11 +100,23 @@ def from_floats(values: npt.NDArray[np.float64], missing: Mask | None = None) ->
     column.faults[np.isinf(values)] = NumberFault.INFINITE
     if missing is not None:
         column.faults[missing] = NumberFault.MISSING
-    rows: Ints = np.flatnonzero(column.faults == NumberFault.NONE)
+    for block in _blocks(len(values)):
+        _take_apart(column, values, block.start + np.flatnonzero(column.faults[block] == NumberFault.NONE))
+    return column
+
+
+def _blocks(rows: int) -> Iterator[slice]:
+    """Yield slices that together cover some rows: a block at a time needs little memory beside the columns themselves."""
+    for start in range(0, rows, _BLOCK):
+        yield slice(start, min(rows, start + _BLOCK))
+
+
+def _take_apart(column: Scaled, values: npt.NDArray[np.float64], rows: Ints) -> None:
+    """Find digits and decimals of finite doubles."""
     rest = values[rows]
     for decimals in range(DECIMALS + 1):
         if not len(rest):
-            return column
+            return
         power = 10.0**decimals
         with np.errstate(over="ignore"):
             whole = np.rint(rest * power)
@@ -111,7 +128,6 @@ def from_floats(values: npt.NDArray[np.float64], missing: Mask | None = None) ->
             rows, rest = rows[~fits], rest[~fits]
     for row, value in zip(rows.tolist(), rest.tolist(), strict=True):
         _put(column, row, Decimal(repr(value)))
-    return column
 
 
 def from_text(series: pl.Series) -> Scaled:

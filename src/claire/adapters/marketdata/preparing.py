@@ -232,12 +232,17 @@ def _as_columns(parts: Sequence[RawTrades], instruments: Mapping[str, Instrument
     columns = TradeColumns(
         tuple(symbol for _, symbol in markets),
         np.concatenate([part.codes for part in parts]) if len(markets) > 1 else None,
-        np.concatenate([part.ts_ns for part in parts]),
-        np.concatenate(ticks),
-        np.concatenate(lots),
-        np.concatenate([part.side for part in parts]),
+        _joined([part.ts_ns for part in parts]),
+        _joined(ticks),
+        _joined(lots),
+        _joined([part.side for part in parts]),
     )
-    return columns, np.concatenate(places)
+    return columns, _joined(places)
+
+
+def _joined(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Join columns; a single one is taken as it is."""
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
 
 
 def _part_steps(part: RawTrades, instruments: Mapping[str, Instrument], name: str) -> Ints:

@@ -297,10 +297,9 @@ def _sides(table: Table) -> Bytes:
         series, words = table.column("maker"), _MAKERS
         if series is None:
             return np.zeros(len(table.rows), dtype=np.int8)
-    text = series.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
-    side = text.replace_strict(words, default=raw.UNREADABLE_SIDE, return_dtype=pl.Int8)
-    numbers: Bytes = side.to_numpy().copy()
-    return numbers
+    found, codes = _words(series, len(series))
+    meaning = [words.get(word.strip().lower(), raw.UNREADABLE_SIDE) for word in found]
+    return np.array(meaning, dtype=np.int8)[codes]
 
 
 def markets_of(
@@ -326,7 +325,8 @@ def _words(series: pl.Series | None, rows: int) -> tuple[list[str], Codes]:
     """Return the different words of a column, sorted, and the number of each row's word."""
     if series is None:
         return [""], np.zeros(rows, dtype=np.int32)
-    text = series.cast(pl.String).fill_null("")
+    text = series.cast(pl.String)
+    text = text.fill_null("") if text.null_count() else text
     words = sorted(text.unique().to_list())
     if len(words) == 1:
         return words, np.zeros(rows, dtype=np.int32)
