@@ -388,3 +388,10 @@ def test_without_the_extra_the_error_says_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'claire[data]'" in done.stdout
+
+
+def test_a_capture_without_trades_is_refused(tmp_path):
+    path = tmp_path / "binance_spot_btcusdt.raw"
+    path.write_text('1723161253937085768 {"stream":"x@kline","data":{"e":"kline","E":1723161255208,"s":"BTCUSDT"}}\n')
+    with pytest.raises(DataError, match="holds no trades of BTCUSDT"):
+        open_source(path)

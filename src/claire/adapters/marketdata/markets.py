@@ -43,8 +43,6 @@ def choose_markets(parts: Sequence[RawTrades], symbols: Iterable[str], venue: st
     """
     asked = asked_symbols(symbols)
     for part in parts:
-        if not part.markets:
-            raise DataError(f"{part.path}: holds no trades. Fetch it again.")
         name_unnamed(part, asked)
         present = present_symbols(part)
         if not asked and len(present) > 1:

@@ -69,7 +69,13 @@ class Table:
     """The rows that were chosen; None: all."""
 
     def narrowed(self, name: str, only: Sequence[str]) -> tuple["Table", Codes, list[tuple[str, str]]]:
-        """Return the rows of some symbols (where the table has any of them, else all), their markets' codes, and all markets."""
+        """Return the rows of some symbols (where the table has any of them, else all), their markets' codes, and all markets.
+
+        Raises:
+            DataError: the table has no rows.
+        """
+        if not self.height:
+            raise DataError(f"{self.path}: holds no trades, only column names. Fetch it again.")
         path_name = self.path.name
         codes, markets = markets_of(self.column("venue"), self.column("symbol"), self.height, path_name, name)
         wanted = np.array([symbol in only for _, symbol in markets], dtype=np.bool_)
@@ -328,7 +334,7 @@ def _words(series: pl.Series | None, rows: int) -> tuple[list[str], Codes]:
     text = series.cast(pl.String)
     text = text.fill_null("") if text.null_count() else text
     words = sorted(text.unique().to_list())
-    if len(words) == 1:
-        return words, np.zeros(rows, dtype=np.int32)
+    if len(words) <= 1:
+        return words or [""], np.zeros(rows, dtype=np.int32)
     codes: Codes = text.replace_strict(words, list(range(len(words))), return_dtype=pl.Int32).to_numpy()
     return words, codes
