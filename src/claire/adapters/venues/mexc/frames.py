@@ -149,7 +149,7 @@ class FrameDecoder:
                 decoded = self._not_understood(wrapper, route)
             else:
                 sent_ms = wrapper.send_time
-                send_ns = nanoseconds("send_time", sent_ms) if sent_ms else None
+                send_ns = sent_ms * MS if 0 < sent_ms <= LATEST_MS else optional_nanoseconds("send_time", sent_ms)
                 decoded = route.read(_Frame(wrapper, route, send_ns, ts_recv_ns))
         except NotProtobuf:
             raise self._refused(name, _broken(data)) from None
@@ -162,7 +162,7 @@ class FrameDecoder:
 
     def _deals(self, frame: _Frame) -> Decoded:
         symbol, scales = self._symbol(frame)
-        ticks, lots = scales.ticks, scales.lots
+        ticks, lots = scales.ticks, scales.lots.steps
         received = frame.ts_recv_ns
         body = frame.wrapper.public_aggre_deals
         if len(UnknownFieldSet(body)):
@@ -172,7 +172,7 @@ class FrameDecoder:
             if len(UnknownFieldSet(deal)):
                 self._note(deal)
             time_ms = deal.time
-            price, quantity = ticks[deal.price], lots[deal.quantity]
+            price, quantity = ticks[deal.price], lots(deal.quantity)
             side = SIDES.get(deal.trade_type)
             if not price or not quantity:
                 raise Fault(Reason.NOT_POSITIVE, f"{symbol}: a trade of {deal.quantity} at {deal.price}")
@@ -352,7 +352,7 @@ class FrameDecoder:
         return nanoseconds("create_time", frame.wrapper.create_time)
 
     def _levels(self, scales: Scales, levels: Iterable[DepthLevel]) -> Levels:
-        ticks, lots = scales.ticks, scales.lots
+        ticks, lots = scales.ticks, scales.lots.steps
         side: list[tuple[int, int]] = []
         for level in levels:
             if len(UnknownFieldSet(level)):
@@ -360,16 +360,16 @@ class FrameDecoder:
             price = ticks[level.price]
             if not price:
                 raise Fault(Reason.NOT_POSITIVE, f"{scales.instrument.symbol}: a level at price {level.price}")
-            side.append((price, lots[level.quantity]))
+            side.append((price, lots(level.quantity)))
         return tuple(side)
 
     def _best(self, scales: Scales, price: str, quantity: str) -> tuple[int, int]:
         if not price and not quantity:
             return 0, 0  # an empty side is not on the wire
-        best = scales.ticks[price], scales.lots[quantity]
-        if not all(best):
+        ticks, lots = scales.ticks[price], scales.lots.steps(quantity)
+        if not ticks or not lots:
             raise Fault(Reason.NOT_POSITIVE, f"{scales.instrument.symbol}: a best level of {quantity} at {price}")
-        return best
+        return ticks, lots
 
     def _done(
         self,
@@ -450,7 +450,7 @@ def _unknown_numbers(message: Message) -> list[int]:
 
 
 def _last_order_ns(ms: int) -> int | None:
-    return optional_nanoseconds("last_order_create_time", ms)
+    return ms * MS if 0 < ms <= LATEST_MS else optional_nanoseconds("last_order_create_time", ms)
 
 
 def _seconds(name: str, seconds: int) -> int:

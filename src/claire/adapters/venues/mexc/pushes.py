@@ -80,7 +80,7 @@ SIDES: Final = {1: Side.BUY, 2: Side.SELL}
 """What the venue's trade types mean: the taker's side of a public trade, the account's side of its own."""
 
 
-class DepthUpdate(Struct, frozen=True):
+class DepthUpdate(Struct, frozen=True, gc=False):
     """Levels that changed between two versions of the venue's book; a quantity of 0 removes its level.
 
     To a book of version V: `to_version` ≤ V is old, `from_version` ≤ V + 1 applies and makes the book `to_version`, anything
@@ -216,7 +216,7 @@ class BalancePush(Struct, frozen=True):
 Push = DepthUpdate | CandlePush | TickerPush | OrderPush | DealPush | BalancePush
 
 
-class Decoded(Struct, frozen=True):
+class Decoded(Struct, frozen=True, gc=False):
     """One frame, understood, unless `unknown` says what was not."""
 
     channel: str

@@ -17,7 +17,7 @@ LONGEST: Final = 40
 STEPS_BELOW: Final = 2**63
 """The journal keeps ticks and lots in 64 bits."""
 REMEMBERED: Final = 512
-"""Texts that one scale remembers: the levels around the market are repeated over and over."""
+"""Texts that one scale remembers: prices around the market come over and over."""
 
 MS: Final = 1_000_000
 """Nanoseconds in a millisecond."""
@@ -37,16 +37,16 @@ class Fault(Exception):
 
 
 class Scale(dict[str, int]):
-    """Steps by text: ``scale["84270.01"]`` is a whole number of ticks.
+    """Whole steps of a price or a quantity by its text, worked out (`steps`) or looked up (``scale[text]``).
 
-    A dict that works out what it does not hold, because most texts have been seen before. It forgets all when full; what it
-    answers does not depend on what it remembers.
+    A look-up remembers what it worked out, which pays where texts repeat, as prices do; it forgets all when full. What it answers
+    does not depend on what it remembers.
 
     Raises:
-        Fault: from a look-up, where the text is not a number, negative, not a whole number of steps, or too large.
+        Fault: from both, where the text is not a number, negative, not a whole number of steps, or too large.
     """
 
-    __slots__ = ("_decimals", "_digits", "_name", "_off", "_step", "_unit")
+    __slots__ = ("_digits", "_factors", "_name", "_off", "_step", "_unit")
 
     def __init__(self, name: str, step: Decimal, unit: str, off: Reason) -> None:
         """Make a scale of multiples of `step`, a positive number, for values that messages call `name`."""
@@ -55,30 +55,36 @@ class Scale(dict[str, int]):
         self._step = step
         self._unit = unit
         self._off = off
-        self._decimals = decimals_of(step)
+        decimals = decimals_of(step)
         self._digits = int(plain_text(step).replace(".", ""))
+        self._factors: tuple[int, ...] = tuple(10 ** (decimals - written) for written in range(decimals + 1))
 
     def __missing__(self, text: str) -> int:
+        value = self.steps(text)
+        if len(self) >= REMEMBERED:
+            self.clear()
+        self[text] = value
+        return value
+
+    def steps(self, text: str) -> int:
+        """Return how many steps a text is, without remembering it."""
         whole, point, fraction = text.partition(".")
-        digits = whole + fraction
-        if not (digits.isdecimal() and digits.isascii()) or len(text) > LONGEST or (point and not (whole and fraction)):
+        if not (whole.isdecimal() and (fraction.isdecimal() or not point) and text.isascii()) or len(text) > LONGEST:
             raise not_a_number(self._name, text)
-        surplus = len(fraction) - self._decimals
-        if surplus > 0:
-            if fraction.strip("0") and int(fraction[-surplus:]):
+        factors = self._factors
+        if len(fraction) < len(factors):
+            value = int(whole + fraction) * factors[len(fraction)]
+        else:  # padded beyond the step, or finer than it
+            decimals = len(factors) - 1
+            if fraction[decimals:].strip("0"):
                 raise self._off_step(text)
-            value = int(digits[:-surplus])
-        else:
-            value = int(digits) * 10**-surplus
+            value = int(whole + fraction[:decimals])
         if self._digits != 1:
             value, rest = divmod(value, self._digits)
             if rest:
                 raise self._off_step(text)
         if value >= STEPS_BELOW:
             raise Fault(Reason.OUT_OF_RANGE, f"{self._name} {text} is more than 64 bits of {self._unit}s hold")
-        if len(self) >= REMEMBERED:
-            self.clear()
-        self[text] = value
         return value
 
     def _off_step(self, text: str) -> Fault:
@@ -158,9 +164,7 @@ def whole(name: str, text: str) -> int:
     Raises:
         Fault: it is anything else.
     """
-    if not text:
-        raise Fault(Reason.MISSING, f"{name} is absent")
-    if len(text) > 18 or not (text.isascii() and text.isdecimal()):
+    if not (text.isdecimal() and text.isascii()) or len(text) > 18:
         raise not_a_number(name, text)
     return int(text)
 
