@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from claire.adapters.config import StrategySettings
 from claire.adapters.venues.paper import PaperVenue
 from claire.model.books import Books, Posting
-from claire.model.decisions import Denial, Fill, Intent, OrderEvent, Signal
+from claire.model.decisions import Denial, Fill, Intent, OrderEvent, RoundTrip, Signal
 from claire.model.market import MarketEvent, Side, TopOfBook, Trade
 from claire.model.orders import TERMINAL
 from claire.services.assembly import Assembly, assemble
@@ -138,6 +138,16 @@ def test_counts_add_up_and_everything_ends_somewhere(steps, chosen):
     for fill in heard.of(Fill):
         filled[fill.order_no] += fill.quantity_lots
     assert all(filled[number] == event.filled_lots for number, event in last.items())
+    tally, intents = made.tally, {intent.order_no: intent for intent in heard.of(Intent)}
+    assert (tally.signals, tally.intents, tally.fills) == (len(signals), len(intents), len(heard.of(Fill)))
+    assert tally.denials == Counter(denial.code for denial in heard.of(Denial))
+    assert +tally.orders == Counter(event.state for event in last.values())
+    assert tally.round_trips == heard.of(RoundTrip)
+    slipped = 0
+    for fill in heard.of(Fill):
+        worse = (fill.price_ticks - intents[fill.order_no].price_ticks) * (1 if fill.side is Side.BUY else -1)
+        slipped += (A if fill.symbol == A.symbol else B).notional(worse, fill.quantity_lots)
+    assert tally.slippage_units == slipped
 
 
 @given(moves, choices)
