@@ -389,6 +389,8 @@ class FrameDecoder:
     def _not_understood(self, wrapper: PushDataV3ApiWrapper, route: _Route) -> Decoded:
         body = wrapper.WhichOneof("body")
         if not route.name:
+            if not wrapper.ByteSize():
+                raise Fault(Reason.EMPTY, "there is nothing in it")
             raise Fault(Reason.MISSING, "channel is absent")
         if body is None:
             numbers = [str(number) for number in _unknown_numbers(wrapper) if number >= _FIRST_BODY]

@@ -165,7 +165,7 @@ def whole(name: str, text: str) -> int:
         Fault: it is anything else.
     """
     if not (text.isdecimal() and text.isascii()) or len(text) > 18:
-        raise not_a_number(name, text)
+        raise _not_whole(name, text)
     return int(text)
 
 
@@ -204,7 +204,17 @@ def not_a_number(name: str, text: str) -> Fault:
     """Say what is wrong with a text that is no plain number; the venue's text is quoted, but not without end."""
     if not text:
         return Fault(Reason.MISSING, f"{name} is absent")
-    shown = repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+    shown = _shown(text)
     if len(text) <= LONGEST and _NUMBER.fullmatch(text):
         return Fault(Reason.NOT_POSITIVE, f"{name} {shown} is negative")
     return Fault(Reason.NOT_A_NUMBER, f"{name} {shown} is not a plain decimal number")
+
+
+def _not_whole(name: str, text: str) -> Fault:
+    if not text:
+        return Fault(Reason.MISSING, f"{name} is absent")
+    return Fault(Reason.NOT_A_NUMBER, f"{name} {_shown(text)} is not a whole number of at most 18 digits")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
