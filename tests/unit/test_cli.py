@@ -175,18 +175,18 @@ def test_an_unexpected_fault_keeps_its_traceback_and_is_one_json_document(capsys
 
 
 def test_data_and_source_recorded_mean_the_same(tmp_path):
-    assert market.wanted("", tmp_path, "synth") == market.wanted(f"recorded:{tmp_path}", None, "synth")
+    assert market.wanted("", [tmp_path], "synth") == market.wanted(f"recorded:{tmp_path}", (), "synth")
 
 
 def test_stub_is_the_synthetic_market_and_says_stub():
-    assert market.wanted("stub", None, "").label.startswith("STUB")
-    assert market.wanted("", None, "synth").label == "synthetic market"
+    assert market.wanted("stub", (), "").label.startswith("STUB")
+    assert market.wanted("", (), "synth").label == "synthetic market"
 
 
 @pytest.mark.parametrize("text", ["mexc_pb", "mexc_pb:BTCUSDT"])
 def test_a_source_that_is_not_built_is_refused(text):
     with pytest.raises(SafetyRefusal):
-        market.wanted(text, None, "synth")
+        market.wanted(text, (), "synth")
 
 
 def test_the_synthetic_market_takes_symbol_rules_and_length_from_what_is_configured(tmp_path):
@@ -194,7 +194,7 @@ def test_the_synthetic_market_takes_symbol_rules_and_length_from_what_is_configu
         environ={}, folder=tmp_path, symbols=["ETHUSDT"], assignments=["instruments.ETHUSDT.tick=0.5"]
     ).settings
     source = market.open_market(
-        market.wanted("synth:seed=2", None, ""), settings, None, market.parse_window("", "", "10m")
+        market.wanted("synth:seed=2", (), ""), settings, None, market.parse_window("", "", "10m")
     )
     assert list(source.instruments) == ["ETHUSDT"]
     assert source.instruments["ETHUSDT"].tick == Decimal("0.5")

@@ -171,11 +171,11 @@ def test_a_recording_that_moved_is_found_with_data_and_one_that_changed_is_refus
     moved = path.rename(tmp_path / "moved.csv")
     with pytest.raises(ReplayError, match=r"is not there any more.*--data FILE"):
         replay(result.run_dir)
-    assert replay(result.run_dir, moved).identical
+    assert replay(result.run_dir, [moved]).identical
     text = moved.read_text()
     moved.write_text(text.replace("buy", "sell", 1))
-    with pytest.raises(ReplayError, match="is not the recording of this run"):
-        replay(result.run_dir, moved)
+    with pytest.raises(ReplayError, match="not the recording of this run"):
+        replay(result.run_dir, [moved])
 
 
 RAISING = """

@@ -11,7 +11,7 @@ from claire.cli.runs import all_runs, find_run, runs_folder, told
 from claire.cli.screen import Bar
 
 
-def replay(word: str, data: Path | None, assignments: Sequence[str], runs: Path | None, *, as_json: bool) -> int:
+def replay(word: str, data: Sequence[Path], assignments: Sequence[str], runs: Path | None, *, as_json: bool) -> int:
     """Decide a run again; return 0 if every decision is the same, else 1."""
     from claire.services.replay import replay as replay_run
 

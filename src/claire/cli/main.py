@@ -119,7 +119,12 @@ Venue = Annotated[
 Source = Annotated[
     str, typer.Option("--source", metavar="SOURCE", help="synth[:KEY=VALUE,...] (seed, rate, ...) or recorded:FILE.")
 ]
-Data = Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The same as --source recorded:FILE.")]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data", metavar="FILE", help="As --source recorded:FILE; repeat it for days that follow each other."
+    ),
+]
 Runs = Annotated[
     Path | None, typer.Option("--runs", metavar="DIR", help="Folder of runs. Default: CLAIRE_HOME/runs, else ./runs.")
 ]
@@ -176,7 +181,7 @@ def run(
             strategy=strategy,
             venue=venue,
             source=source,
-            data=data,
+            data=data or (),
             runs=runs,
             as_json=json,
             mode=mode,
@@ -215,7 +220,7 @@ def backtest(
             strategy=strategy,
             venue=venue,
             source=source,
-            data=data,
+            data=data or (),
             runs=runs,
             as_json=json,
             start=start,
@@ -229,7 +234,7 @@ def backtest(
 def replay(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run id, the end of one, a run directory, or last.")],
     data: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option("--data", metavar="FILE", help="Where the recording lies now; it must be the same bytes."),
     ] = None,
     assignments: Assignments = None,
@@ -242,7 +247,7 @@ def replay(
     """
     from claire.cli.checking import replay as do
 
-    return do(run, data, assignments or (), runs, as_json=json)
+    return do(run, data or (), assignments or (), runs, as_json=json)
 
 
 @app.command()

@@ -27,7 +27,7 @@ class Wanted(Struct, frozen=True):
 
     kind: str
     """``synth`` or ``recorded``."""
-    path: str = ""
+    paths: tuple[str, ...] = ()
     options: dict[str, str] = {}
     is_stub: bool = False
     """Asked for as ``stub``: the old name of the synthetic source, which says so everywhere."""
@@ -53,17 +53,17 @@ class Window(Struct, frozen=True):
         return self.start_ns is None and self.end_ns is None and self.duration_s is None
 
 
-def wanted(text: str, data: Path | None, default: str) -> Wanted:
+def wanted(text: str, data: Sequence[Path], default: str) -> Wanted:
     """Understand `--source` and `--data`.
 
     Raises:
         UsageError: both are given, or the source is none that exists.
         SafetyRefusal: the source is not built yet.
     """
-    if data is not None:
+    if data:
         if text:
-            raise UsageError(f"--data {data} and --source {text} name two markets; give one of them")
-        return Wanted("recorded", str(data))
+            raise UsageError(f"--data {data[0]} and --source {text} name two markets; give one of them")
+        return Wanted("recorded", tuple(map(str, data)))
     kind, _, rest = (text or default).partition(":")
     if kind == "mexc_pb":
         raise SafetyRefusal(
@@ -73,7 +73,7 @@ def wanted(text: str, data: Path | None, default: str) -> Wanted:
     if kind == "recorded":
         if not rest:
             raise UsageError("--source recorded needs its file: --source recorded:FILE")
-        return Wanted("recorded", rest)
+        return Wanted("recorded", (rest,))
     if kind in ("synth", "stub"):
         return Wanted("synth", options=_options(rest), is_stub=kind == "stub")
     raise UsageError(
@@ -90,18 +90,18 @@ def open_market(market: Wanted, settings: Settings, venue: str | None, window: W
     """
     if market.kind == "synth":
         return _synthetic(market, settings, window)
-    from claire.adapters.marketdata import open_source
+    from claire.adapters.marketdata import open_sources
 
     rules = {
         symbol: {name: value for name, value in structs_of(rule) if value is not None}
         for symbol, rule in settings.instruments.items()
     }
     chosen: dict[str, Any] = {"symbols": settings.symbols, "venue": venue, "rules": rules}
-    source = open_source(market.path, **chosen)
+    source = open_sources(market.paths, **chosen)
     if window.is_whole:
         return source
-    start, end = _rows(source, window, market.path)
-    return open_source(market.path, **chosen, start=start, end=end)
+    start, end = _rows(source, window, market.paths[0])
+    return open_sources(market.paths, **chosen, start=start, end=end)
 
 
 def structs_of(rule: Any) -> Iterator[tuple[str, Any]]:

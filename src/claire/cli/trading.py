@@ -31,7 +31,7 @@ class Request(Struct, frozen=True):
     strategy: str
     venue: str
     source: str
-    data: Path | None
+    data: Sequence[Path]
     runs: Path | None
     as_json: bool
     mode: str = ""
@@ -100,7 +100,7 @@ def run(request: Request) -> int:
 def backtest(request: Request) -> int:
     """Run a strategy over a recording as fast as it goes; return the exit code."""
     settings = _settings(request, Mode.BACKTEST.value)
-    if request.data is None and not (request.source or settings.market.source):
+    if not request.data and not (request.source or settings.market.source):
         raise UsageError("claire backtest needs a market: --data FILE (or --source synth:trades=100000)")
     wanted = market.wanted(request.source or settings.market.source, request.data, "")
     window = market.parse_window(request.start, request.end, request.span)
@@ -149,7 +149,7 @@ def _title(settings: Settings, source: MarketSource, wanted: market.Wanted, spee
     if wanted.label:
         words.append(wanted.label)
     else:
-        words.append(Path(wanted.path).name)
+        words += [Path(path).name for path in wanted.paths]
     words += [" ".join(source.info.symbols), " ".join(strategy.id for strategy in settings.strategy)]
     words.append("full speed" if speed is None else f"{speed:g}x")
     return " · ".join(words)

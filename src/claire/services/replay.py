@@ -82,7 +82,7 @@ class JournalSource:
 
 def replay(
     run_dir: Path,
-    data: Path | None = None,
+    data: Sequence[Path] = (),
     overrides: Sequence[str] = (),
     on_progress: Callable[[Pipeline], None] | None = None,
 ) -> ReplayResult:
@@ -90,7 +90,7 @@ def replay(
 
     Args:
         run_dir: The run directory.
-        data: Where the recording lies now, if not where it lay then; it must be the same bytes.
+        data: Where the recording's files lie now, if not where they lay then; they must be the same bytes.
         overrides: Settings to change, as ``KEY=VALUE``: what would have been decided differently, and where first?
         on_progress: Called with the pipeline now and then.
 
@@ -161,7 +161,7 @@ def _feed(
         pipeline.advance(source.last_ns)
 
 
-def _source(reader: JournalReader, header: Header, data: Path | None) -> MarketSource:
+def _source(reader: JournalReader, header: Header, data: Sequence[Path]) -> MarketSource:
     if header.embed_inputs and header.record != "decisions":
         return JournalSource(reader, header)
     return reopen(header.source, header.instruments, data)

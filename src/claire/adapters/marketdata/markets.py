@@ -86,8 +86,9 @@ def _market_for(
             raise DataError(f"{place}: holds {symbol} for {len(venues)} venues: {listed}. Choose with --venue.")
         return venues[0], symbol
     wanted = names.canonical_venue(venue)
-    if wanted in venues:
-        return wanted, symbol
+    alike = [v for v in venues if wanted in (v, v.partition("_")[2])]
+    if len(alike) == 1:
+        return alike[0], symbol
     if venues == [""]:
         return "", symbol
     raise DataError(f"{place}: holds no {symbol} of {wanted}.{did_you_mean(wanted, venues)} It holds it for {listed}.")
