@@ -1,0 +1,559 @@
+"""The trading client of MEXC: orders through the gateway, and everything about them by signed REST.
+
+An order is sent once. What became of it is one of four things (`Submitted`): taken, refused for good, never sent, or not known,
+and then the venue is asked (`resolve`) until it is found or proven absent by two complete looks after its fence (DESIGN 7).
+States come from queries, never from the answer to a cancel: that one tells the state before (sheet 3.4).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+from msgspec import Struct, structs
+
+from claire.adapters.venues.mexc import replies, requests
+from claire.adapters.venues.mexc.clock import ClockState
+from claire.adapters.venues.mexc.errors import Call, Fault, Kind, MexcError, fault_of, rejected, unreadable
+from claire.adapters.venues.mexc.fills import FillBook, Way
+from claire.adapters.venues.mexc.instruments import Tradable, TypeMemory
+from claire.adapters.venues.mexc.replies import OrderInfo, OwnTrade, ReplyError, read
+from claire.adapters.venues.mexc.requests import OrderTicket, Request
+from claire.adapters.venues.mexc.rest import MexcRest
+from claire.gateway.answers import Answer
+from claire.gateway.send import OrderSender, Sent
+from claire.model.decisions import Cancel, Intent, VenueReport
+from claire.model.instrument import Instrument
+from claire.model.market import Side
+from claire.model.money import plain_text
+from claire.model.orders import Evidence, OrderType
+
+ORDER_PATIENCE_S: Final = 0.25
+"""How long an order waits for the budget; after that the market is another one, and the order is not sent."""
+REDUCING_PATIENCE_S: Final = 2.0
+COLLAR_BPS: Final = 100
+"""How far from the decision's price an order may fill that stands in for a market order."""
+LOOKS_S: Final = (0.3, 1.0, 2.0, 4.0)
+"""Between two looks for an order that may or may not exist; then every 4 s."""
+LISTEN_KEY_EVERY_S: Final = 1800.0
+MARKET_REFUSED: Final = ("30018", "30019", "30051", "30041", "30001")
+ABSENT: Final = ("-2013", "-2011")
+FINISHED: Final = ("FILLED", "CANCELED", "PARTIALLY_CANCELED")
+
+
+class Taken(Struct, frozen=True):
+    """The venue has the order."""
+
+    venue_order_id: str
+    transact_ms: int
+
+
+class Refused(Struct, frozen=True):
+    """The venue refused the order, for good."""
+
+    fault: Fault
+
+
+class NotSent(Struct, frozen=True):
+    """The order never left."""
+
+    fault: Fault
+
+
+class Unknown(Struct, frozen=True):
+    """Whether the order exists is not known."""
+
+    fault: Fault
+    fence_ms: int
+    """Venue time from which on the venue can no longer take it."""
+
+
+Submitted = Taken | Refused | NotSent | Unknown
+
+
+class Look(Struct, frozen=True):
+    """What a query says about an order."""
+
+    info: OrderInfo
+    reports: tuple[VenueReport, ...]
+    is_complete: bool
+    """Whether the executions add up to what the order says was executed; False: the venue lags, look again."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will be heard."""
+        return self.info.status in FINISHED and self.is_complete
+
+
+class MexcTrading:
+    """Orders, cancels and queries of one account."""
+
+    def __init__(
+        self,
+        rest: MexcRest,
+        sender: OrderSender | None,
+        tradables: Mapping[str, Tradable],
+        *,
+        types: TypeMemory | None = None,
+        book: FillBook | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Open a desk.
+
+        Args:
+            rest: For queries and cancels, with keys.
+            sender: For orders; without one none can be sent.
+            tradables: The rules of every symbol that may be ordered.
+            types: Which types the symbols refuse, as `probe` found.
+            book: What was counted already; shared with the private stream.
+            sleep: How to wait.
+        """
+        self.rest = rest
+        self.tradables = tradables
+        self.types = TypeMemory() if types is None else types
+        self.book = FillBook() if book is None else book
+        self._sender = sender
+        self._sleep = sleep
+        self._prices: dict[str, tuple[int, Decimal]] = {}
+
+    # -- orders ------------------------------------------------------------------------------------------------------
+
+    async def submit(self, intent: Intent) -> Submitted:
+        """Send an order, once.
+
+        Raises:
+            SafetyRefusal: the venue is not on this machine.
+            KeyError: the intent's symbol has no rules here.
+            ValueError: its client order id is not one that Claire sends.
+        """
+        request = requests.new_order(self.ticket(intent), reduces=intent.reduce_only)
+        fault = await self._unready(request, is_exempt=intent.reduce_only)
+        if fault is not None:
+            return NotSent(fault)
+        sent = await self._send(request)
+        return _submitted(sent, await self._judge(sent))
+
+    async def submit_batch(self, intents: Sequence[Intent]) -> list[Submitted]:
+        """Send up to 20 orders of one symbol in one request, once; return what became of each.
+
+        Raises:
+            SafetyRefusal, KeyError, ValueError: as `submit`.
+        """
+        request = requests.batch([self.ticket(intent) for intent in intents])
+        fault = await self._unready(request, is_exempt=all(intent.reduce_only for intent in intents))
+        if fault is not None:
+            return [NotSent(fault)] * len(intents)
+        sent = await self._send(request)
+        fault = await self._judge(sent)
+        if fault is not None or not isinstance(sent.result, Answer):
+            return [_submitted(sent, fault)] * len(intents)
+        try:
+            answers = read(sent.result.body, tuple[replies.BatchReply, ...])
+        except ReplyError as e:
+            return [Unknown(unreadable(str(e), Call.CREATE), sent.fence_ms)] * len(intents)
+        if len(answers) != len(intents):
+            fault = unreadable(f"{len(answers)} answers to {len(intents)} orders", Call.CREATE)
+            return [Unknown(fault, sent.fence_ms)] * len(intents)
+        return [_of_batch(answer, sent) for answer in answers]
+
+    async def test(self, ticket: OrderTicket) -> Fault | None:
+        """Have the venue look at an order without making it; return what it finds wrong."""
+        request = requests.test_order(ticket)
+        fault = await self._unready(request, is_exempt=True)
+        if fault is not None:
+            return fault
+        return await self._judge(await self._send(request))
+
+    def ticket(self, intent: Intent) -> OrderTicket:
+        """Return what is sent for an intent. Where the pair refuses market orders, a limit that does not rest stands in.
+
+        Raises:
+            KeyError: the intent's symbol has no rules here.
+        """
+        instrument = self.tradables[intent.symbol].instrument
+        kind, limit_ticks = intent.type, intent.limit_ticks
+        if kind is OrderType.MARKET and self.types.refusal(intent.symbol, kind):
+            kind, limit_ticks = OrderType.IOC, collared(intent.side, intent.price_ticks)
+        return OrderTicket(
+            symbol=intent.symbol,
+            side=intent.side,
+            type=kind,
+            client_order_id=intent.client_order_id,
+            quantity=instrument.quantity(intent.quantity_lots),
+            price=None if kind is OrderType.MARKET else instrument.price(limit_ticks),
+        )
+
+    async def probe(self, symbol: str) -> None:
+        """Try with the test endpoint whether a symbol takes MARKET and IOC orders, where that is not known yet.
+
+        Raises:
+            UsageError: it takes neither.
+            MexcError: the venue did not say.
+        """
+        untried = [kind for kind in (OrderType.MARKET, OrderType.IOC) if not self.types.knows(symbol, kind)]
+        for kind in untried:
+            fault = await self.test(await self._smallest(symbol, kind))
+            if fault is None:
+                self.types.put(symbol, kind, "")
+            elif fault.code in MARKET_REFUSED:
+                self.types.put(symbol, kind, fault.code)
+            elif not fault.is_final or fault.kind is Kind.CONFIGURATION:
+                raise MexcError(f"trying a {kind} order for {symbol}", fault)
+            # Any other refusal (no money, say) is not about the type: it stays untried and is sent as it is.
+        self.types.require_way_out(symbol)
+
+    async def cancel(self, command: Cancel, client_order_id: str) -> Fault | None:
+        """Cancel an order; None: the venue has taken the cancel, and `look` tells the final state.
+
+        A fault with code -2011 says that there is no such open order: it is finished, or never was.
+        """
+        try:
+            await self.rest.get(requests.cancel(command.symbol, client_order_id=client_order_id), OrderInfo)
+        except MexcError as e:
+            return e.fault
+        return None
+
+    async def cancel_all(self, symbol: str = "") -> tuple[OrderInfo, ...]:
+        """Cancel all open orders, of one symbol or of all; return what the venue says they were.
+
+        Raises:
+            MexcError: the venue did not take it.
+        """
+        request = requests.cancel_symbol(symbol) if symbol else requests.cancel_everything()
+        if symbol:
+            return await self.rest.get(request, tuple[OrderInfo, ...])
+        await self.rest.get(request, replies.Nothing)
+        return ()
+
+    # -- queries -----------------------------------------------------------------------------------------------------
+
+    async def order(self, symbol: str, *, order_id: str = "", client_order_id: str = "") -> OrderInfo | None:
+        """Query one order; None: the venue knows none, which right after sending proves nothing.
+
+        Raises:
+            MexcError: the venue did not say.
+        """
+        request = requests.query_order(symbol, order_id=order_id, client_order_id=client_order_id)
+        try:
+            return await self.rest.get(request, OrderInfo)
+        except MexcError as e:
+            if e.fault.code in ABSENT:
+                return None
+            raise
+
+    async def open_orders(self, symbol: str = "") -> tuple[OrderInfo, ...]:
+        """List the open orders, of one symbol or of all.
+
+        Raises:
+            MexcError: the venue did not say.
+        """
+        return await self.rest.get(requests.open_orders(symbol), tuple[OrderInfo, ...])
+
+    async def fills(self, symbol: str, *, order_id: str = "", start_ms: int = 0) -> list[OwnTrade]:
+        """List own executions, all of them, oldest first: of one order, or since a moment.
+
+        Raises:
+            MexcError: the venue did not say, or so many lie in one second that its pages cannot be told apart.
+        """
+        found: dict[str, OwnTrade] = {}
+        end_ms = 0
+        while True:
+            request = requests.my_trades(
+                symbol, order_id=order_id, start_ms=start_ms, limit=requests.MOST_OWN_TRADES, end_ms=end_ms
+            )
+            page = await self.rest.get(request, tuple[OwnTrade, ...])
+            fresh = [trade for trade in page if str(trade.id) not in found]
+            found |= {str(trade.id): trade for trade in fresh}
+            if len(page) < requests.MOST_OWN_TRADES:
+                return sorted(found.values(), key=lambda trade: (trade.time, str(trade.id)))
+            if not fresh:
+                raise MexcError(request.what, unreadable("its pages overlap wholly", Call.READ))
+            oldest_ms = min(trade.time for trade in page)
+            # Times may be cut to whole seconds, and whether endTime itself belongs to the range is not documented.
+            end_ms = oldest_ms + (1 if oldest_ms % 1000 else 1000)
+
+    async def look(self, order_no: int, symbol: str, client_order_id: str, at_ns: int) -> Look | None:
+        """Query an order and its executions; None: the venue knows none.
+
+        Args:
+            order_no: The order's number in this run, for the reports.
+            symbol: Of the order.
+            client_order_id: Of the order.
+            at_ns: Market time of the reports.
+
+        Raises:
+            MexcError: the venue did not say.
+        """
+        info = await self.order(symbol, client_order_id=client_order_id)
+        return None if info is None else await self.told(order_no, info, at_ns)
+
+    async def told(self, order_no: int, info: OrderInfo, at_ns: int) -> Look:
+        """Turn what the venue says about an order into reports: evidence, and the executions not counted before.
+
+        Raises:
+            MexcError: the executions cannot be read.
+        """
+        instrument = self.tradables[info.symbol].instrument
+        trades = await self.fills(info.symbol, order_id=info.id) if info.executed_qty else []
+        told = [await self.report_of(order_no, trade, instrument, at_ns) for trade in trades]
+        reports = [VenueReport(order_no, at_ns, Evidence.ACKNOWLEDGED, venue_order_id=info.id)]
+        # Counted only now that nothing can fail any more: an execution is counted where it is reported, or not at all.
+        reports += [
+            report
+            for report, trade in zip(told, trades, strict=True)
+            if self.book.is_new(Way.REST, info.id, report.trade_id, trade.price, trade.qty)
+        ]
+        if info.status in ("CANCELED", "PARTIALLY_CANCELED"):
+            reason = info.cancel_reason or ""
+            reports.append(VenueReport(order_no, at_ns, Evidence.CANCELED, reason=reason, venue_order_id=info.id))
+        executed = sum((trade.qty for trade in trades), Decimal(0))
+        return Look(info, tuple(reports), executed == info.executed_qty)
+
+    async def report_of(self, order_no: int, trade: OwnTrade, instrument: Instrument, at_ns: int) -> VenueReport:
+        """Return one execution as a report.
+
+        Raises:
+            DataError: its price or quantity does not fit the symbol's rules: the venue changed them.
+            MexcError: the fee's asset has no price.
+        """
+        fee_asset = trade.commission_asset or instrument.quote
+        return VenueReport(
+            order_no=order_no,
+            ts_event_ns=at_ns,
+            trade_id=str(trade.id),
+            price_ticks=instrument.ticks(trade.price),
+            quantity_lots=instrument.lots(trade.qty),
+            fee=Decimal(trade.commission),
+            fee_asset=fee_asset,
+            fee_value=await self.fee_value(Decimal(trade.commission), fee_asset, instrument, trade.price),
+            is_maker=trade.is_maker,
+            venue_order_id=str(trade.order_id),
+        )
+
+    async def fee_value(self, fee: Decimal, asset: str, instrument: Instrument, price: Decimal) -> Decimal:
+        """Return what a fee is worth in the quote asset, in as many decimals as the books hold.
+
+        Raises:
+            MexcError: the asset is a third one (MX, say), and the venue tells no price of it.
+        """
+        if not fee or asset == instrument.quote:
+            return fee
+        rate = price if asset == instrument.base else await self._price(asset + instrument.quote)
+        return (fee * rate).quantize(Decimal(1).scaleb(-min(instrument.quote_decimals, 18)))
+
+    async def resolve(self, symbol: str, client_order_id: str, fence_ms: int, *, since_ms: int = 0) -> OrderInfo | None:
+        """Find out about an order that may or may not exist: its state, or None when it is proven absent.
+
+        Absent means: two complete looks after the fence, with time between them, found it neither by query nor among the open
+        orders nor among the executions. A look that fails counts for nothing.
+
+        Args:
+            symbol: Of the order.
+            client_order_id: Of the order.
+            fence_ms: Venue time from which on the venue can no longer take the order.
+            since_ms: Executions before this are not looked through; 0: a minute before the fence.
+        """
+        start_ms = since_ms or fence_ms - 60_000
+        empty_looks = 0
+        number = 0
+        while empty_looks < 2:
+            await self._sleep(LOOKS_S[min(number, len(LOOKS_S) - 1)])
+            number += 1
+            began_ms = self.rest.venue_ms()
+            try:
+                found = await self._complete_look(symbol, client_order_id, start_ms)
+            except MexcError:
+                self.rest.counters["looks_failed"] += 1
+                continue
+            if found is not None:
+                return found
+            empty_looks += began_ms > fence_ms
+        return None
+
+    async def account(self) -> replies.Account:
+        """Read the balances.
+
+        Raises:
+            MexcError: the venue did not say.
+        """
+        return await self.rest.get(requests.account(), replies.Account)
+
+    async def trade_fee(self, symbol: str) -> replies.TradeFee:
+        """Read the account's own rates for a symbol.
+
+        Raises:
+            MexcError: the venue did not say.
+        """
+        return (await self.rest.get(requests.trade_fee(symbol), replies.TradeFeeReply)).data
+
+    # -- listen keys -------------------------------------------------------------------------------------------------
+
+    async def new_listen_key(self) -> str:
+        """Make a listen key, good for an hour.
+
+        Raises:
+            MexcError: the venue made none.
+        """
+        return (await self.rest.get(requests.listen_key("POST"), replies.ListenKey)).listen_key
+
+    async def renew_listen_key(self, key: str) -> bool:
+        """Give a listen key another hour; False: the venue no longer knows it, make a new one.
+
+        Raises:
+            MexcError: the venue did not answer.
+        """
+        try:
+            await self.rest.get(requests.listen_key("PUT", key), replies.ListenKey)
+        except MexcError as e:
+            if e.fault.code == "730708":
+                return False
+            raise
+        return True
+
+    async def keep_listen_key(self, key: str) -> None:
+        """Renew a listen key every 30 minutes; return once the venue no longer knows it."""
+        while True:
+            await self._sleep(LISTEN_KEY_EVERY_S)
+            try:
+                if not await self.renew_listen_key(key):
+                    return
+            except MexcError:
+                self.rest.counters["listen_key_renewals_failed"] += 1
+
+    async def end_listen_key(self, key: str) -> None:
+        """End a listen key and its streams.
+
+        Raises:
+            MexcError: the venue did not take it.
+        """
+        await self.rest.get(requests.listen_key("DELETE", key), replies.Nothing)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    async def _unready(self, request: Request, *, is_exempt: bool) -> Fault | None:
+        """Return why an order cannot go out now."""
+        if self._sender is None:
+            return Fault(Kind.NOT_SENT, "", "no order can be sent without keys", "set SECRETS_PATH or secrets.path")
+        try:
+            if not self.rest.clock.is_synced:
+                await self.rest.sync_clock()
+        except MexcError as e:
+            return structs.replace(e.fault, kind=Kind.NOT_SENT)
+        reading = self.rest.clock.reading(self.rest.gate.monotonic_ns())
+        if reading.state is ClockState.BLOCK and not is_exempt:
+            return Fault(Kind.NOT_SENT, "", reading.because, "no new order goes out until the clock is right")
+        patience_s = REDUCING_PATIENCE_S if is_exempt else ORDER_PATIENCE_S
+        missing_s = await self.rest.enter(request.cost, patience_s)
+        if missing_s:
+            because = self.rest.gate.budget.paused_because or "the request budget is used up"
+            return Fault(
+                Kind.NOT_SENT, "", f"{because}; {missing_s:,.1f} s too long to wait", "the strategy may decide anew"
+            )
+        return None
+
+    async def _send(self, request: Request) -> Sent:
+        if self._sender is None:
+            raise AssertionError("_unready comes first")
+        return await self._sender.send(request.path, request.params, timestamp_ms=self.rest.venue_ms())
+
+    async def _judge(self, sent: Sent) -> Fault | None:
+        """Say what is wrong with an answer, and let budget and clock know."""
+        fault = fault_of(sent.result, Call.CREATE)
+        if fault is None:
+            return None
+        self.rest.counters[f"faults.{fault.kind}"] += 1
+        self.rest.complained(fault)
+        if fault.is_clock:
+            try:
+                await self.rest.sync_clock()
+            except MexcError:
+                self.rest.counters["clock_syncs_failed"] += 1
+        return fault
+
+    async def _smallest(self, symbol: str, kind: OrderType) -> OrderTicket:
+        """A purchase about as small as the symbol's rules allow."""
+        rules = self.tradables[symbol]
+        lot = rules.instrument.lot
+        ticker = await self.rest.get(requests.ticker_price(symbol), replies.PriceTicker)
+        worth = 2 * max(rules.instrument.min_notional, Decimal(1))
+        lots = max(worth // (ticker.price * lot) + 1, rules.min_quantity // lot + 1)
+        price = None if kind is OrderType.MARKET else Decimal(ticker.price)
+        return OrderTicket(symbol, Side.BUY, kind, "", quantity=lots * lot, price=price)
+
+    async def _complete_look(self, symbol: str, client_order_id: str, start_ms: int) -> OrderInfo | None:
+        found = await self.order(symbol, client_order_id=client_order_id)
+        if found is not None:
+            return found
+        for listed in await self.open_orders(symbol):
+            if listed.client_order_id == client_order_id:
+                return listed
+        for trade in await self.fills(symbol, start_ms=start_ms):
+            if trade.client_order_id == client_order_id:
+                return await self.order(symbol, order_id=str(trade.order_id))
+        return None
+
+    async def _price(self, symbol: str) -> Decimal:
+        """The last price of a pair, at most a minute old."""
+        now_ns = self.rest.gate.monotonic_ns()
+        known = self._prices.get(symbol)
+        if known is None or now_ns - known[0] > 60_000_000_000:
+            ticker = await self.rest.get(requests.ticker_price(symbol), replies.PriceTicker)
+            known = self._prices[symbol] = now_ns, Decimal(ticker.price)
+        return known[1]
+
+
+def collared(side: Side, price_ticks: int) -> int:
+    """Return the worst price that an order standing in for a market order may fill at."""
+    if side is Side.BUY:
+        return price_ticks * (10_000 + COLLAR_BPS) // 10_000
+    return max(1, -(-price_ticks * (10_000 - COLLAR_BPS) // 10_000))
+
+
+def report_of_submit(order_no: int, submitted: Submitted, at_ns: int) -> VenueReport:
+    """Return what became of a send as evidence."""
+    match submitted:
+        case Taken(venue_order_id):
+            return VenueReport(order_no, at_ns, Evidence.ACKNOWLEDGED, venue_order_id=venue_order_id)
+        case Refused(fault):
+            return VenueReport(order_no, at_ns, Evidence.REJECTED, code=fault.code, reason=fault.reason)
+        case NotSent(fault):
+            return VenueReport(order_no, at_ns, Evidence.NOT_SENT, code=fault.code, reason=fault.reason)
+        case Unknown(fault):
+            return VenueReport(order_no, at_ns, Evidence.UNKNOWN, code=fault.code, reason=fault.reason)
+
+
+def balances(account: replies.Account) -> dict[str, tuple[Decimal, Decimal]]:
+    """Return free and locked amounts by asset."""
+    return {balance.asset: (Decimal(balance.free), Decimal(balance.locked)) for balance in account.balances}
+
+
+def describe(ticket: OrderTicket) -> str:
+    """Return a ticket in words, for messages."""
+    amount = ticket.quantity if ticket.quantity is not None else ticket.value
+    words = f"{ticket.side} {plain_text(amount) if amount is not None else '?'} {ticket.symbol} {ticket.type}"
+    return words if ticket.price is None else f"{words} at {plain_text(ticket.price)}"
+
+
+def _submitted(sent: Sent, fault: Fault | None) -> Submitted:
+    if fault is not None:
+        if fault.kind is Kind.NOT_SENT:
+            return NotSent(fault)
+        return Refused(fault) if fault.is_final else Unknown(fault, sent.fence_ms)
+    if not isinstance(sent.result, Answer):
+        raise AssertionError("no answer without a fault")
+    try:
+        reply = read(sent.result.body, replies.OrderReply)
+    except ReplyError as e:
+        return Unknown(unreadable(str(e), Call.CREATE, sent.result.status), sent.fence_ms)
+    if not str(reply.order_id):
+        return Unknown(unreadable("an empty order id", Call.CREATE, sent.result.status), sent.fence_ms)
+    return Taken(str(reply.order_id), reply.transact_time)
+
+
+def _of_batch(answer: replies.BatchReply, sent: Sent) -> Submitted:
+    if str(answer.order_id):
+        return Taken(str(answer.order_id), 0)
+    if answer.code is None:
+        return Unknown(unreadable("neither an order id nor a code", Call.CREATE), sent.fence_ms)
+    fault = rejected(str(answer.code), answer.msg or "")
+    return Refused(fault) if fault.is_final else Unknown(fault, sent.fence_ms)

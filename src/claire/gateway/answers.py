@@ -1,0 +1,94 @@
+"""One HTTP exchange, once: what came back, or what is known about why nothing did."""
+
+from typing import Final
+
+import aiohttp
+from msgspec import Struct
+from yarl import URL
+
+from claire.gateway.hosts import Endpoint
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Longest answer that is read; all of a venue's symbols are a tenth of it."""
+
+
+class Answer(Struct, frozen=True):
+    """The venue answered."""
+
+    status: int
+    body: bytes
+    content_type: str = ""
+    retry_after_s: float | None = None
+
+
+class NoAnswer(Struct, frozen=True):
+    """The request went out, wholly or in part, and no whole answer came: the venue may have carried it out."""
+
+    reason: str
+
+
+class NeverSent(Struct, frozen=True):
+    """No connection was made: the venue saw nothing."""
+
+    reason: str
+
+
+Exchange = Answer | NoAnswer | NeverSent
+
+
+async def exchange(
+    session: aiohttp.ClientSession,
+    endpoint: Endpoint,
+    method: str,
+    target: str,
+    *,
+    headers: dict[str, str] | None = None,
+    timeout_s: float,
+    max_bytes: int = MAX_BYTES,
+) -> Exchange:
+    """Send one request and read its answer. Nothing is sent twice, no redirect is followed.
+
+    The reasons name the host, never the query: it may hold a signature.
+
+    Args:
+        session: Of the endpoint.
+        endpoint: Where to.
+        method: GET, POST, PUT or DELETE.
+        target: Path and query, encoded; these bytes go out as they are.
+        headers: Beside the usual ones.
+        timeout_s: For everything: connecting, sending and reading.
+        max_bytes: A longer answer counts as none.
+    """
+    url = URL(endpoint.base + target, encoded=True)
+    limits = aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s / 2)
+    try:
+        async with session.request(method, url, headers=headers, timeout=limits, allow_redirects=False) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > max_bytes:
+                    return NoAnswer(f"{endpoint.host} answered with more than {max_bytes:,} bytes")
+            return Answer(
+                response.status, bytes(body), response.content_type, _seconds(response.headers.get("Retry-After"))
+            )
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as e:
+        return NeverSent(f"{endpoint.host} cannot be reached ({_plain(e)})")
+    except (TimeoutError, aiohttp.ServerTimeoutError):
+        return NoAnswer(f"{endpoint.host} did not answer within {timeout_s:g} s")
+    except (aiohttp.ClientError, OSError) as e:
+        return NoAnswer(f"{endpoint.host} broke off before it had answered ({_plain(e)})")
+
+
+def _plain(error: BaseException) -> str:
+    """What went wrong in a few words, without the address that was asked for."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return type(cause).__name__
+
+
+def _seconds(text: str | None) -> float | None:
+    """A Retry-After in seconds; None where there is none that can be read."""
+    if text is None or not text.strip().isdigit() or len(text.strip()) > 9:
+        return None
+    return float(text)
