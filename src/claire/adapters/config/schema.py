@@ -316,10 +316,30 @@ class MarketSettings(Section):
     )
 
 
-class SecretsSettings(Section):
-    """Where secrets lie. Nothing needs one yet."""
+class MexcSettings(Section):
+    """Where MEXC is, or a simulator of it. Signed orders go only to this machine, whatever stands here."""
 
-    path: Text = _key("", "File or folder of secrets, readable by its owner only (0600). Alias: `SECRETS_PATH`.")
+    rest_url: Annotated[Text, Field(pattern=r"^(https?://[^\s/?#@]+/?|unix:(//)?/\S+)$")] = _key(
+        "https://api.mexc.com", "Address of the REST interface.", unit="https://HOST, http://HOST:PORT or unix:/PATH"
+    )
+    ws_url: Annotated[Text, Field(pattern=r"^wss?://[^\s?#@]+$")] = _key(
+        "wss://wbs-api.mexc.com/ws", "Address of the WebSocket.", unit="wss://HOST/ws or ws://HOST:PORT/ws"
+    )
+    recv_window_ms: Count = _key(
+        2000,
+        "How long after its timestamp the venue may still take a signed request. Short: an order that is late is refused.",
+        unit="milliseconds",
+        ge=100,
+        le=5000,
+    )
+
+
+class SecretsSettings(Section):
+    """Where secrets lie: the files `mexc_access_key` and `mexc_secret_key`."""
+
+    path: Text = _key(
+        "", "Folder of secrets: one file each, readable by its owner only (chmod 600). Alias: `SECRETS_PATH`."
+    )
 
 
 class InstrumentSettings(Section):
@@ -371,6 +391,7 @@ class Settings(BaseSettings):
     journal: JournalSettings = JournalSettings()
     execution: ExecutionSettings = ExecutionSettings()
     market: MarketSettings = MarketSettings()
+    mexc: MexcSettings = MexcSettings()
     secrets: SecretsSettings = SecretsSettings()
     instruments: dict[Symbol, InstrumentSettings] = Field({}, description="Trading rules by symbol.")
     strategy: Annotated[tuple[StrategySettings, ...], Field(min_length=1)] = (DEFAULT_STRATEGY,)
