@@ -24,6 +24,7 @@ from claire.model.books import Transaction
 from claire.model.decisions import (
     AllocationDecision,
     Cancel,
+    ControlEvent,
     Denial,
     Fill,
     Intent,
@@ -146,6 +147,37 @@ class Pipeline:
             self._deliver(t)
             self._venue_busy = self._keeps_book or not self.venue.is_idle
 
+    def report(self, report: VenueReport) -> None:
+        """Take in what a venue outside said about an order (a simulated one is asked by the pipeline itself)."""
+        self.advance(report.ts_event_ns)
+        self._take(report, report.ts_event_ns)
+        self._run(self.stages.execution.on_report(report))
+        if report.trade_id:
+            self.snapshot()
+
+    def control(self, event: ControlEvent) -> None:
+        """Change the trading state, because an operator or a breaker said so."""
+        self._run((event,))
+
+    def past_candles(self, candles: Sequence[Candle]) -> None:
+        """Show candles from before the start, oldest first, to the stages that need a past."""
+        for candle in candles:
+            self._run(self.stages.regimes.on_candle(candle))
+            self.stages.signals.on_candle(candle)
+
+    def past_trades(self, symbol: str, trades: Sequence[Trade]) -> None:
+        """Show trades of a symbol from before the start, oldest first; nothing is decided from them."""
+        self.stages.signals.on_history(symbol, trades)
+
+    def gap(self, symbol: str, until_ns: int) -> None:
+        """Trades of a symbol may be missing up to a market time (`NEVER`: the gap is still open)."""
+        self.stages.signals.on_gap(symbol, until_ns)
+
+    @property
+    def next_due_ns(self) -> int:
+        """Market time at which the next thing is due: whoever drives a live pipeline calls `advance` then."""
+        return self._next_due_ns
+
     def flush(self) -> None:
         """Hand the inputs that caused nothing to the recorders (at the end of a run, and now and then before)."""
         if self._unrecorded:
@@ -257,6 +289,7 @@ class Pipeline:
             Cancel: (self._cancel,),
             OrderEvent: (record, s.signals.on_order, s.risk.on_order, s.portfolio.on_order),
             Fill: (record, s.signals.on_fill, s.risk.on_fill, s.portfolio.on_fill),
+            ControlEvent: (record, s.risk.on_control),
             PositionDusted: (record, s.signals.on_dusted, s.portfolio.on_dusted),
             Transaction: (self._post,),
             RoundTrip: (record,),

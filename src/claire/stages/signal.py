@@ -27,6 +27,7 @@ REASONS = (
     "order_live",
     "waiting_below_threshold",
     "stale",
+    "feed_gap",
 )
 """Why a trade brings no signal; with the signals they add up to the trades that a desk saw."""
 
@@ -44,6 +45,8 @@ class Desk:
         self.position = Position()
         self._opinion_of = strategy.on_trade
         self._max_age_ns = max_age_ns
+        self._blind_until_ns = 0
+        """Market time until which the feed's last gap lies within the strategy's memory."""
         self._asked: Side | None = None
         """Side of the wish that is still undecided, live or unknown."""
         self._order_no = 0
@@ -79,6 +82,8 @@ class Desk:
                 reason = "waiting_below_threshold"
             elif trade.ts_recv_ns is not None and trade.ts_recv_ns - trade.ts_event_ns > self._max_age_ns:
                 reason = "stale"
+            elif trade.ts_event_ns < self._blind_until_ns:
+                reason = "feed_gap"
             else:
                 return Side.BUY, "entry"
         elif opinion is EXIT:
@@ -87,6 +92,14 @@ class Desk:
             reason = opinion._value_
         self.suppressed[reason] += 1
         return None
+
+    def warm(self, trade: Trade) -> None:
+        """Let the strategy see a trade of the past; its opinion of it is not asked."""
+        self._opinion_of(trade)
+
+    def on_gap(self, until_ns: int) -> None:
+        """Trades may be missing up to `until_ns` (market time): start nothing that would rest on them."""
+        self._blind_until_ns = until_ns + round(self.strategy.memory_s * 1_000_000_000)
 
     def asked(self, side: Side) -> None:
         """A wish was uttered; nothing more is asked until it is answered."""
@@ -163,10 +176,14 @@ class Signals:
             self.by_symbol[symbol] = (*self.by_symbol.get(symbol, ()), desk)
         self._by_owner = {(desk.strategy_id, desk.instrument.symbol): desk for desk in self.desks}
         self._last_no = 0
+        self._warming: dict[str, list[Trade]] = {}
+        """Trades of symbols whose history is still on its way."""
 
     def on_trade(self, trade: Trade) -> Sequence[Signal]:
         """Ask every desk of the symbol about one trade."""
         signals: Sequence[Signal] = ()
+        if self._warming and self._is_warming(trade):
+            return signals
         for desk in self.by_symbol.get(trade.symbol, ()):
             try:
                 wish = desk.on_trade(trade)
@@ -193,6 +210,22 @@ class Signals:
                         f" that opened at {candle.open_ns} ns"
                     ) from e
 
+    def await_history(self, symbol: str) -> None:
+        """Trades of a symbol come live from now on, and its past comes later (`on_history`): ask nothing until then."""
+        self._warming[symbol] = []
+
+    def on_history(self, symbol: str, trades: Sequence[Trade]) -> None:
+        """Show the past of a symbol to its strategies, oldest first, then what came meanwhile; from now on they are asked."""
+        waiting = self._warming.pop(symbol, [])
+        for desk in self.by_symbol.get(symbol, ()):
+            for trade in (*trades, *waiting):
+                desk.warm(trade)
+
+    def on_gap(self, symbol: str, until_ns: int) -> None:
+        """Trades of a symbol may be missing up to a market time."""
+        for desk in self.by_symbol.get(symbol, ()):
+            desk.on_gap(until_ns)
+
     def on_denial(self, denial: Denial) -> None:
         """Pass risk's no to the desk that asked."""
         self._by_owner[denial.strategy_id, denial.symbol].on_denial(denial)
@@ -208,6 +241,20 @@ class Signals:
     def on_dusted(self, event: PositionDusted) -> None:
         """The rest of a position went to dust: the desk is flat."""
         self._by_owner[event.strategy_id, event.symbol].went_flat()
+
+    def _is_warming(self, trade: Trade) -> bool:
+        """Keep a trade whose symbol's past is awaited; when its own memory is full the past is not needed any more."""
+        waiting = self._warming.get(trade.symbol)
+        if waiting is None:
+            return False
+        waiting.append(trade)
+        desks = self.by_symbol.get(trade.symbol, ())
+        for desk in desks:
+            desk.suppressed["warming_up"] += 1
+        memory_s = max((desk.strategy.memory_s for desk in desks), default=0.0)
+        if trade.ts_event_ns - waiting[0].ts_event_ns >= memory_s * 1_000_000_000:
+            self.on_history(trade.symbol, ())
+        return True
 
     def _signal(self, desk: Desk, trade: Trade, side: Side, reason: str) -> Signal:
         strength = desk.strategy.strength if side is Side.BUY else 1.0

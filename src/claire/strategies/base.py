@@ -64,6 +64,11 @@ class Strategy:
         """Look at one closed candle. It comes before the trade that closed it."""
 
     @property
+    def memory_s(self) -> float:
+        """How far back an opinion rests on trades, in seconds: so long after a gap in the feed it starts nothing."""
+        return 0.0
+
+    @property
     def pct_change(self) -> float | None:
         """Percent move that the last opinion rests on, if the strategy has such a number."""
         return None

@@ -53,3 +53,8 @@ class EmaCross(Strategy):
     def on_trade(self, trade: Trade) -> Opinion:
         """Say what the last closed candle said."""
         return self._opinion
+
+    @property
+    def memory_s(self) -> float:
+        """The span of the slow average."""
+        return 60.0 * float(self.params.slow)

@@ -78,6 +78,11 @@ class Momentum(Strategy):
         return THIN if self._volume < self._min_volume else ENTER
 
     @property
+    def memory_s(self) -> float:
+        """The lookback."""
+        return float(self.params.lookback_s)
+
+    @property
     def pct_change(self) -> float | None:
         """Percent move from the reference to the last trade."""
         return self._pct_change

@@ -99,6 +99,18 @@ class Report(Struct, frozen=True, tag="report", array_like=True):
     report: VenueReport
 
 
+class Fed(Struct, frozen=True, tag="fed", array_like=True):
+    """Something that a live feed brought, as its client encodes it: a raw frame, a REST answer, a connection's change."""
+
+    data: bytes
+
+
+class Passed(Struct, frozen=True, tag="passed", array_like=True):
+    """Market time passed without an event: what was due by then happened."""
+
+    ts_ns: int
+
+
 class Decided(Struct, frozen=True, tag="decided", array_like=True):
     """A decision, or what follows from one, caused by input `input_no`."""
 
@@ -124,7 +136,7 @@ class End(Struct, frozen=True, tag="end", array_like=True):
     """Kept entries by kind: market events, timers, reports, and decisions by their tag."""
 
 
-Entry = Header | Inputs | Report | Decided | Note | End
+Entry = Header | Inputs | Report | Fed | Passed | Decided | Note | End
 
 encode = msgspec.msgpack.Encoder().encode
 """Return the body of an entry."""

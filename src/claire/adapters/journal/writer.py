@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from claire.adapters.journal.entries import Decided, End, Entry, Header, Inputs, Note, Report, encode
+from claire.adapters.journal.entries import Decided, End, Entry, Fed, Header, Inputs, Note, Passed, Report, encode
 from claire.adapters.journal.frames import (
     ANCHOR,
     FRAME,
@@ -158,6 +158,24 @@ class JournalWriter:
         """Keep nothing: the account follows from the fills and the marks."""
 
     # -- beside the Recorder -------------------------------------------------------------------------------------------
+
+    def fed(self, data: bytes) -> None:
+        """Keep what a live feed brought, before anything is made of it."""
+        self._check_open()
+        self._flush_inputs()
+        self._append(Fed(data))
+        self._count("fed", 1)
+        if self._live:
+            self.flush()
+
+    def passed(self, ts_ns: int) -> None:
+        """Keep that market time passed without an event."""
+        self._check_open()
+        self._flush_inputs()
+        self._append(Passed(ts_ns))
+        self._count("passed", 1)
+        if self._live:
+            self.flush()
 
     def note(self, kind: str, text: str) -> None:
         """Keep a remark for the reader."""
