@@ -77,6 +77,8 @@ class FeedDecoder:
         self.counters = counters or FeedCounters()
         self.channel = ""
         """Of the last frame fed; empty when it could not be read."""
+        self.wants_snapshots = False
+        """Set when a book may want a snapshot; whoever has looked at `wanted` clears it."""
         self.books: dict[str, LocalBook] = {}
         """Local books by symbol, of those symbols whose changes are pushed."""
         self._instruments = instruments
@@ -161,7 +163,7 @@ class FeedDecoder:
         for name in change.channels:
             channel = parse(name)
             if channel is not None and channel.kind is Kind.DEPTH:
-                self._book(channel.symbol).expect()
+                self._expect(channel.symbol)
         kept = dict.fromkeys(change.channels)
         for name in before:
             if name not in kept:
@@ -259,10 +261,17 @@ class FeedDecoder:
             if isinstance(update, DepthUpdate):
                 gaps, duplicates = book.gaps, book.duplicates
                 found = book.push(connection_no, update)
+                self.wants_snapshots = self.wants_snapshots or book.wants_snapshot
                 self.counters.book_gaps_total += book.gaps - gaps
                 self.counters.duplicate_pushes_total += book.duplicates - duplicates
                 if found:
                     self._publish(self._of(symbol), book, found, events)
+
+    def _expect(self, symbol: str) -> None:
+        """Note that changes of a book will come."""
+        book = self._book(symbol)
+        book.expect()
+        self.wants_snapshots = self.wants_snapshots or book.wants_snapshot
 
     def _publish(
         self, seen: Seen, book: LocalBook, found: Sequence[Depth | TopOfBook], events: list[FeedEvent]
@@ -357,7 +366,7 @@ class FeedDecoder:
                 book = self._book(channel.symbol)
                 gaps = book.gaps
                 found = book.invalidate(ts_recv_ns, f"undecodable change: {error.reason}")
-                book.expect()
+                self._expect(channel.symbol)
                 self.counters.book_gaps_total += book.gaps - gaps
                 self._publish(self._of(channel.symbol), book, found, events)
         return events

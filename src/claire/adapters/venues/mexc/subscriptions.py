@@ -4,7 +4,7 @@ Pure: times come in. A subscription is active after its acknowledgement *and* it
 code 0 and is known by its text alone (fact sheet 1.2). At most 30 subscriptions fit on a connection.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
@@ -156,6 +156,12 @@ class SubscriptionTable:
             each.heard = True
             if each.state is State.ACKNOWLEDGED:
                 each.state = State.ACTIVE
+
+    def listen_anew(self) -> Callable[[], list[str]]:
+        """Forget which channels were heard; return a function that lists those heard since."""
+        self.unheard = {name: None for name, each in self._all.items() if each.state is not State.REFUSED}
+        waiting = tuple(self.unheard)
+        return lambda: [name for name in waiting if name not in self.unheard]
 
     def forgotten(self, name: str) -> None:
         """Start a channel again from nothing: its stream fell silent, it will be asked for once more."""

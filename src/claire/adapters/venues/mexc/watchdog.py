@@ -1,15 +1,14 @@
 """Watchdog: tells a stream that has stalled from a market that is quiet. Answered pings prove nothing.
 
 Every stream (a channel of a symbol; also a whole connection) has a rhythm of its own, learnt while it flows: the mean
-time between messages, and the widest recent silence. When a stream is silent for longer than its rhythm allows
+time between messages, and the widest recent silence. A stream that is silent for longer than its rhythm allows is
+suspect: somebody has to look elsewhere (a REST answer) whether something happened that the stream did not tell. Then
+`evidence` settles it; where the question stays unanswered, a stream with a learnt rhythm has stalled.
 
-- and it is a whole connection, it has stalled;
-- and it is one stream among others that flow, it is suspect: somebody has to look elsewhere (a REST answer) whether
-  something happened that the stream did not tell. Then `evidence` settles it; without evidence in time it has stalled.
+For a stream of n messages per second that come independently, a silence of 12/n seconds happens by chance once in
+160,000 gaps, and then evidence clears it. A stream of ten messages a second is suspect after 1.5 s.
 
-For a stream of n messages per second that come independently, a silence of 16/n seconds happens by chance once in nine
-million gaps. So six messages per second and more are judged within 3 s. Pure: the time comes in, in nanoseconds of a
-clock that only rises.
+Pure: the time comes in, in nanoseconds of a clock that only rises.
 """
 
 from collections.abc import Mapping
@@ -29,10 +28,10 @@ CEILING_NS: Final = 60 * SECOND
 UNHEARD_NS: Final = 10 * SECOND
 """How long the first message after an acknowledgement may take before somebody looks elsewhere."""
 
-EVIDENCE_NS: Final = 1_200_000_000
-"""How long evidence about a stream with a learnt rhythm may take; without it the stream counts as stalled."""
+EVIDENCE_NS: Final = 1_000_000_000
+"""How long the answer about a stream with a learnt rhythm may take; without it the stream counts as stalled."""
 
-MEANS: Final = 16
+MEANS: Final = 12
 """Silence allowed, in mean gaps."""
 
 WIDEST: Final = 1.5
@@ -69,12 +68,10 @@ class Verdict(Struct, frozen=True):
 
 
 class Rhythm(Struct):
-    """One stream: when it was last heard, and how it usually sounds. `last_ns` and `count` are written on each message."""
+    """One stream: when it was last heard, and how it usually sounds."""
 
     last_ns: int
     count: int = 0
-    alone: bool = False
-    """A whole connection: nobody else can be asked."""
     counted: int = 0
     looked_ns: int = 0
     weight: float = 0.0
@@ -82,8 +79,11 @@ class Rhythm(Struct):
     span_ns: float = 0.0
     """Time in which they came, decaying likewise."""
     widest_ns: float = 0.0
-    suspect_ns: int = 0
-    """Since when somebody looks elsewhere; 0: nobody."""
+    paused: bool = False
+    """Nothing is expected of it now (its connection is down, and known to be)."""
+    suspect: bool = False
+    asked_ns: int = 0
+    """When somebody began to look elsewhere; 0: nobody yet."""
     quiet_until_ns: int = 0
     """Evidence said that nothing happened; asked again only after this."""
     stalled: bool = False
@@ -97,9 +97,18 @@ class Rhythm(Struct):
     def allowed_ns(self) -> int:
         """How long this stream may be silent."""
         if not self.is_learnt:
-            return UNHEARD_NS if not self.count else CEILING_NS
+            return CEILING_NS if self.count else UNHEARD_NS
         mean = self.span_ns / self.weight if self.weight else float(CEILING_NS)
         return round(min(CEILING_NS, max(FLOOR_NS, MEANS * mean, WIDEST * self.widest_ns)))
+
+    def hear(self, now_ns: int) -> None:
+        """Note one message."""
+        if self.count >= LEARNT:
+            silence = now_ns - self.last_ns
+            if silence > self.widest_ns and not self.stalled:
+                self.widest_ns = silence
+        self.last_ns = now_ns
+        self.count += 1
 
     def look(self, now_ns: int) -> None:
         """Learn from what came since the last look."""
@@ -114,7 +123,7 @@ class Rhythm(Struct):
 
 
 class Watchdog:
-    """Watches streams by key. The owner calls `check` a few times per second and writes down each message."""
+    """Watches streams by key. The owner calls `check` a few times per second, and `Rhythm.hear` on each message."""
 
     def __init__(self) -> None:
         """Watch nothing yet."""
@@ -125,76 +134,75 @@ class Watchdog:
         """All streams by key."""
         return self._streams
 
-    def watch(self, key: str, now_ns: int, *, alone: bool = False) -> Rhythm:
-        """Start to watch a stream, or again after a reconnect (what is known of its rhythm stays)."""
+    def watch(self, key: str, now_ns: int) -> Rhythm:
+        """Start to watch a stream, or go on after a pause or a stall (what is known of its rhythm stays)."""
         rhythm = self._streams.get(key)
         if rhythm is None:
-            rhythm = self._streams[key] = Rhythm(last_ns=now_ns, looked_ns=now_ns, alone=alone)
+            rhythm = self._streams[key] = Rhythm(last_ns=now_ns, looked_ns=now_ns)
         rhythm.last_ns = rhythm.looked_ns = now_ns
-        rhythm.suspect_ns = rhythm.quiet_until_ns = 0
-        rhythm.stalled = False
+        rhythm.counted = rhythm.count
+        rhythm.asked_ns = rhythm.quiet_until_ns = 0
+        rhythm.suspect = rhythm.stalled = rhythm.paused = False
         return rhythm
 
-    def forget(self, key: str) -> None:
-        """Stop watching a stream (unsubscribed, refused, or its connection is down and known to be)."""
-        self._streams.pop(key, None)
-
-    def heard(self, key: str, now_ns: int) -> None:
-        """Note one message. The hot path may write `last_ns` and `count` of the `Rhythm` itself."""
-        rhythm = self._streams[key]
-        if rhythm.count >= LEARNT:
-            rhythm.widest_ns = max(rhythm.widest_ns, float(now_ns - rhythm.last_ns))
-        rhythm.last_ns = now_ns
-        rhythm.count += 1
+    def pause(self, key: str) -> None:
+        """Expect nothing of a stream until it is watched again."""
+        rhythm = self._streams.get(key)
+        if rhythm is not None:
+            rhythm.paused = True
 
     def check(self, now_ns: int) -> list[Verdict]:
         """Look at every stream; return those whose silence has become too long since the last look."""
         verdicts: list[Verdict] = []
         for key, rhythm in self._streams.items():
-            silent = now_ns - rhythm.last_ns
+            if rhythm.paused:
+                continue
             if rhythm.count != rhythm.counted:
-                rhythm.suspect_ns = rhythm.quiet_until_ns = 0
-                rhythm.stalled = False
-            elif rhythm.stalled:
-                continue
-            elif not rhythm.suspect_ns and now_ns >= rhythm.quiet_until_ns:
-                # the silence itself is no part of the rhythm: it is judged by what was learnt before it
-                allowed = rhythm.allowed_ns
-                if silent > allowed:
-                    verdicts.append(self._judge(key, rhythm, silent, allowed, now_ns))
-                    continue
-            elif rhythm.suspect_ns and rhythm.is_learnt and now_ns - rhythm.suspect_ns > EVIDENCE_NS:
-                rhythm.stalled = True
-                verdicts.append(Verdict(VerdictKind.STALLED, key, silent, rhythm.allowed_ns))
-                continue
-            if not rhythm.suspect_ns:
+                rhythm.suspect = rhythm.stalled = False
+                rhythm.asked_ns = rhythm.quiet_until_ns = 0
                 rhythm.look(now_ns)
+            elif rhythm.suspect:
+                if rhythm.asked_ns and rhythm.is_learnt and now_ns - rhythm.asked_ns > EVIDENCE_NS:
+                    verdicts.append(self._stall(key, rhythm, now_ns))
+            elif not rhythm.stalled and now_ns >= rhythm.quiet_until_ns:
+                # what was learnt before this silence judges it; it is learnt from only once it has been judged
+                silent, allowed = now_ns - rhythm.last_ns, rhythm.allowed_ns
+                if silent > allowed:
+                    rhythm.suspect = True
+                    verdicts.append(Verdict(VerdictKind.SUSPECT, key, silent, allowed))
         return verdicts
 
-    def evidence(self, key: str, happened: bool, now_ns: int) -> Verdict | None:
-        """Say whether something happened that a suspect stream did not tell; return the verdict that follows.
+    def asked(self, key: str, now_ns: int) -> bool:
+        """Note that somebody begins to look elsewhere; False: the stream is not suspect any more."""
+        rhythm = self._streams.get(key)
+        if rhythm is None or not rhythm.suspect or rhythm.paused or rhythm.count != rhythm.counted:
+            return False
+        rhythm.asked_ns = now_ns
+        return True
 
-        Where nothing happened the market is quiet: the silence becomes part of the rhythm.
+    def evidence(self, key: str, happened: bool | None, now_ns: int) -> Verdict | None:
+        """Say whether something happened that a suspect stream did not tell (None: nobody can tell).
+
+        Return the verdict that follows. Where nothing happened the market is quiet: the silence becomes part of the
+        rhythm. Where nobody can tell, a stream with a learnt rhythm has stalled, and others are left alone for a while.
         """
         rhythm = self._streams.get(key)
-        if rhythm is None or not rhythm.suspect_ns or rhythm.stalled or rhythm.count != rhythm.counted:
+        if rhythm is None or not rhythm.suspect or rhythm.paused or rhythm.count != rhythm.counted:
             return None
-        silent = now_ns - rhythm.last_ns
+        if happened is None:
+            happened = rhythm.is_learnt
         if happened:
-            rhythm.stalled = True
-            return Verdict(VerdictKind.STALLED, key, silent, rhythm.allowed_ns)
-        rhythm.suspect_ns = 0
-        rhythm.widest_ns = max(rhythm.widest_ns, float(silent))
+            return self._stall(key, rhythm, now_ns)
+        rhythm.suspect = False
+        rhythm.asked_ns = 0
+        rhythm.widest_ns = max(rhythm.widest_ns, float(now_ns - rhythm.last_ns))
         rhythm.quiet_until_ns = now_ns + max(FLOOR_NS, rhythm.allowed_ns // 2)
         return None
 
     @staticmethod
-    def _judge(key: str, rhythm: Rhythm, silent: int, allowed: int, now_ns: int) -> Verdict:
-        if rhythm.alone:
-            rhythm.stalled = True
-            return Verdict(VerdictKind.STALLED, key, silent, allowed)
-        rhythm.suspect_ns = now_ns
-        return Verdict(VerdictKind.SUSPECT, key, silent, allowed)
+    def _stall(key: str, rhythm: Rhythm, now_ns: int) -> Verdict:
+        rhythm.stalled, rhythm.suspect, rhythm.asked_ns = True, False, 0
+        return Verdict(VerdictKind.STALLED, key, now_ns - rhythm.last_ns, rhythm.allowed_ns)
 
 
 def connection_key(slot: int) -> str:
