@@ -1,0 +1,91 @@
+"""What REST, streams and control share: the exchange, its clocks, its log, its faults, and what is to be done after a change."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from claire.mexcsim.config import SimConfig
+from claire.mexcsim.exchange import Exchange
+from claire.mexcsim.faults import ClockSkew, Faults
+from claire.mexcsim.flow import RecordedFlow, SeededFlow
+from claire.mexcsim.limits import Budget
+from claire.mexcsim.log import SimLog
+
+
+def system_ms() -> int:
+    """The system's clock, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Venue:
+    """One simulated venue, without its sockets."""
+
+    def __init__(self, config: SimConfig) -> None:
+        self.config = config.checked()
+        self.clock = config.clock or system_ms
+        self.log = SimLog(self.clock)
+        self.faults = Faults(self.log, config.seed)
+        self.budget = Budget(config.limits)
+        self.started_ms = self.clock()
+        self.recorded_ms: int | None = None
+        """The time of the latest recorded trade, where trades carry their recorded times."""
+        self.recorded: RecordedFlow | None = None
+        self.seeded: SeededFlow | None = None
+        self.exchange = self._make_exchange()
+        self.settle: Callable[[], None] = _nothing
+        """Delivers what the exchange has told; the server sets it."""
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.failures: list[BaseException] = []
+
+    def _make_exchange(self) -> Exchange:
+        config = self.config
+        exchange = Exchange(
+            config.symbols,
+            config.habits,
+            seed=config.seed,
+            now_ms=self.started_ms,
+            past_minutes=config.past_minutes,
+        )
+        if config.recording is not None:
+            self.recorded = RecordedFlow(
+                exchange, config.recording, lockstep=config.lockstep, slippage_ticks=config.slippage_ticks
+            )
+            if config.recorded_times:
+                self.recorded_ms = self.recorded.next_ms
+            for market in exchange.markets.values():
+                market.tape.past.ends_ms = (self.recorded_ms or self.started_ms) // 60_000 * 60_000
+        else:
+            self.seeded = SeededFlow(exchange, config.flow, config.seed, self.started_ms)
+        return exchange
+
+    def server_ms(self) -> int:
+        """The venue's own clock, with the skew that a fault gives it."""
+        now = self.clock()
+        skew = self.faults.holds(ClockSkew, now)
+        return now + skew.ms if skew else now
+
+    def market_ms(self) -> int:
+        """The time that trades and orders carry."""
+        return self.clock() if self.recorded_ms is None else self.recorded_ms
+
+    async def sleep(self, ms: int) -> None:
+        """Wait until the clock has moved on by `ms` (a virtual clock may do that at once)."""
+        until = self.clock() + ms
+        while (left := until - self.clock()) > 0:
+            await asyncio.sleep(min(left, self.config.beat_ms if self.config.clock else left) / 1000)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside; it is cancelled when the simulator stops, and its failure is not forgotten."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self.failures.append(problem)
+
+
+def _nothing() -> None:
+    """Before the server is there, nobody listens."""
