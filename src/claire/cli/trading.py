@@ -19,7 +19,7 @@ from claire.cli.runs import runs_folder
 from claire.cli.screen import Bar, LiveScreen, Screen
 from claire.engine.ports import MarketSource
 from claire.model.errors import SafetyRefusal, UsageError
-from claire.services.embedded import RunResult, run_market
+from claire.services.keeping import RunResult, run_market
 
 
 class Request(Struct, frozen=True):

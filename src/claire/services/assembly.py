@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -10,7 +11,7 @@ from claire.adapters.config import account_of, parameters
 from claire.adapters.config.schema import RiskProfile, Settings, StrategySettings
 from claire.adapters.venues.paper import PaperRules, PaperVenue
 from claire.engine.pipeline import Pipeline, Stages
-from claire.engine.ports import MarketSource, Recorder
+from claire.engine.ports import Recorder, SourceInfo, Venue
 from claire.engine.tally import Tally
 from claire.model.books import Books, Posting
 from claire.model.errors import ConfigError, did_you_mean
@@ -41,10 +42,36 @@ class Assembly(Struct):
     """The postings that put the capital into the books."""
 
 
+class Market(Protocol):
+    """What is known of a market before its first event."""
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """The rules of every symbol."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """Where the events come from."""
+
+
 def assemble(
-    settings: Settings, source: MarketSource, recorders: Sequence[Recorder] = (), *, records_inputs: bool = False
+    settings: Settings,
+    source: Market,
+    recorders: Sequence[Recorder] = (),
+    *,
+    run_id: str = "",
+    venue: Venue | None = None,
+    records_inputs: bool = False,
 ) -> Assembly:
     """Build the pipeline that `settings` describe over `source`.
+
+    Args:
+        settings: The effective configuration.
+        source: The market, as far as it is known before its first event.
+        recorders: Who is told of what is decided.
+        run_id: Names the client order ids.
+        venue: Where orders go; the paper venue unless told otherwise.
+        records_inputs: Tell the recorders of every input too.
 
     Raises:
         ConfigError: a strategy trades a symbol that the source does not hold, its quote asset is not the account's
@@ -70,7 +97,7 @@ def assemble(
         risk=Risk(
             _risk_rules(settings),
             risk_books,
-            Identity(settings.account.id, PAPER_VENUE, "C"),
+            Identity(settings.account.id, PAPER_VENUE if venue is None else "mexc", client_prefix(run_id)),
             {desk.strategy_id: desk.strategy.params.stop_loss_pct for desk in desks},
             {symbol: allocations.initial(symbol) for symbol in symbols},
         ),
@@ -80,7 +107,7 @@ def assemble(
     tally = Tally(instruments)
     pipeline = Pipeline(
         stages,
-        PaperVenue(instruments, _paper_rules(settings), settings.paper.balance),
+        venue or PaperVenue(instruments, _paper_rules(settings), settings.paper.balance),
         marks,
         (tally, *recorders),
         valuation_ns=settings.portfolio.valuation_s * 1_000_000_000,
@@ -88,6 +115,11 @@ def assemble(
         records_inputs=records_inputs,
     )
     return Assembly(pipeline, tally, symbols, opening)
+
+
+def client_prefix(run_id: str) -> str:
+    """Return how the client order ids of a run begin: derived from its id, so that recovery knows them without a table."""
+    return f"C{run_id.replace('-', '')}-"
 
 
 def symbols_of(strategy: StrategySettings, instruments: Mapping[str, Instrument]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from claire.model.instrument import Instrument
 from claire.model.market import MarketEvent, Timer
 from claire.services.assembly import assemble
 from claire.services.code import code_version
-from claire.services.embedded import CONFIG, LEDGER, SUMMARY
+from claire.services.keeping import CONFIG, LEDGER, SUMMARY
 from claire.services.sources import reopen
 from claire.services.summary import Summary
 
@@ -112,7 +112,7 @@ def replay(
     notes += [f"changed for this replay: {override}" for override in overrides]
     recorded = ((entry.input_no, entry.event) for entry in reader.decisions())
     comparison = Comparison(recorded, is_cut_off=end is None)
-    assembly = assemble(settings, source, (comparison,))
+    assembly = assemble(settings, source, (comparison,), run_id=header.run_id)
     stop_after = msgspec.json.decode(end.summary_json, type=Summary).market_events if end else None
     _feed(assembly.pipeline, source, comparison, stop_after, on_progress)
     if end is not None or not comparison.is_exhausted:
