@@ -6,7 +6,7 @@ import pytest
 
 from claire import wire
 from claire.adapters.venues.mexc.channels import Kind
-from claire.adapters.venues.mexc.frames import FIELDS_TOLD_APART, LARGEST, FrameDecoder, decode
+from claire.adapters.venues.mexc.frames import CHANNELS_REMEMBERED, FIELDS_TOLD_APART, LARGEST, FrameDecoder, decode
 from claire.adapters.venues.mexc.pushes import (
     REMEDIES,
     BalancePush,
@@ -19,6 +19,7 @@ from claire.adapters.venues.mexc.pushes import (
     Reason,
     TickerPush,
 )
+from claire.adapters.venues.mexc.scales import REMEMBERED
 from claire.model.errors import ClaireError
 from claire.model.instrument import Instrument
 from claire.model.market import Depth, Side, TopOfBook, Trade
@@ -230,6 +231,25 @@ def test_a_tick_that_is_no_power_of_ten_is_exact(price: str, ticks: int):
     assert (trade.price_ticks, trade.quantity_lots) == (ticks, 3)
 
 
+def test_what_is_remembered_is_bounded_and_forgetting_changes_nothing():
+    decoder = FrameDecoder(INSTRUMENTS)
+    prices = [f"{number}.5" for number in range(1, 3 * REMEMBERED)]
+    for _ in range(2):
+        trades = decoder.decode(deals_frame(*(deal(price) for price in prices))).events
+        assert [trade.price_ticks for trade in trades if isinstance(trade, Trade)] == [
+            number * 100 + 50 for number in range(1, 3 * REMEMBERED)
+        ]
+
+
+def test_more_channels_than_are_remembered_are_decoded_all_the_same():
+    decoder = FrameDecoder({})
+    body = wire.PublicMiniTicker(symbol="AUSDT")
+    for number in range(CHANNELS_REMEMBERED + 2):
+        body.symbol = f"A{number}USDT"
+        name = f"{Kind.MINI_TICKER}@{body.symbol}@24H"
+        assert decoder.decode(wrapped(name, body).SerializeToString()).channel == name
+
+
 # -- what is refused ----------------------------------------------------------------------------------------------------
 
 
@@ -255,6 +275,7 @@ def test_each_reason_has_a_remedy():
         ("1", "0", Reason.NOT_POSITIVE),
         ("1", "0.00000000", Reason.NOT_POSITIVE),
         ("-1", "1", Reason.NOT_POSITIVE),
+        ("-", "1", Reason.NOT_A_NUMBER),
         ("1", "-0.5", Reason.NOT_POSITIVE),
         ("0.001", "1", Reason.OFF_TICK),
         ("1", "0.000000001", Reason.OFF_LOT),
@@ -280,6 +301,11 @@ def test_the_largest_quantity_that_the_journal_holds_is_taken():
 )
 def test_a_trade_at_no_time_is_refused(ms: int, reason: Reason):
     refusal(deals_frame(deal(ms=ms)), reason)
+
+
+def test_daily_figures_of_no_symbol_are_refused():
+    body = wire.PublicMiniTickers(items=[wire.PublicMiniTicker(price="1")])
+    refusal(wrapped(f"{Kind.MINI_TICKERS}@24H", body).SerializeToString(), Reason.MISSING)
 
 
 @pytest.mark.parametrize("side", [0, 3, -1])
@@ -327,6 +353,7 @@ def test_a_top_of_zero_is_refused(price: str, quantity: str):
         ({"window_end": 1_800_000_000}, Reason.ORDER),
         ({"window_start": 0}, Reason.MISSING),
         ({"window_end": 2**62}, Reason.OUT_OF_RANGE),
+        ({"window_start": -1}, Reason.OUT_OF_RANGE),
     ],
 )
 def test_a_candle_that_contradicts_itself_is_refused(changes: dict[str, str | int], reason: Reason):
@@ -466,6 +493,15 @@ def test_a_field_beyond_the_schema_is_noticed_in_every_message(name: str):
     body.MergeFromString(number_field(900, 1))
     decoder = FrameDecoder(INSTRUMENTS)
     assert (body.DESCRIPTOR.name, 900) in decoder.decode(wrapper.SerializeToString()).new_fields
+
+
+def test_a_field_beyond_the_schema_is_noticed_in_levels_and_items():
+    for name in ("depth", "batch"):
+        wrapper = wire.PushDataV3ApiWrapper.FromString(EXAMPLES[name])
+        item = wrapper.public_aggre_depths.asks[0] if name == "depth" else wrapper.public_book_ticker_batch.items[0]
+        item.MergeFromString(number_field(900, 1))
+        decoded = FrameDecoder(INSTRUMENTS).decode(wrapper.SerializeToString())
+        assert decoded.new_fields == ((item.DESCRIPTOR.name, 900),)
 
 
 def test_a_field_first_met_in_a_refused_frame_is_told_with_the_next_good_one():
