@@ -19,7 +19,8 @@ from claire.cli.runs import runs_folder
 from claire.cli.screen import Bar, LiveScreen, Screen
 from claire.engine.ports import MarketSource
 from claire.model.errors import SafetyRefusal, UsageError
-from claire.services.keeping import RunResult, run_market
+from claire.services.embedded import run_market
+from claire.services.keeping import RunResult
 
 
 class Request(Struct, frozen=True):
