@@ -1,4 +1,4 @@
-"""`claire data import|info|check|synth`: market data files, looked at and made.
+"""`claire data import|info|check|synth|download`: market data files, looked at and made.
 
 numpy and polars are imported inside the commands: `claire --help` must not wait for them.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from claire.cli.output import grouped, print_json, utc
+from claire.cli.venue import download
 from claire.model.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -178,6 +179,9 @@ def synth(
         written = write_synthetic(SyntheticMarket(settings), target, force=force, progress=progress)
     _tell_written(written, as_json=json)
     return 0
+
+
+app.command("download")(download)
 
 
 def _rules(assignments: Sequence[str]) -> dict[str, dict[str, str]]:

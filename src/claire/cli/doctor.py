@@ -16,7 +16,7 @@ from claire.cli.output import print_json
 from claire.cli.runs import runs_folder
 from claire.model.errors import ClaireError
 
-CORE = ("alembic", "msgspec", "pydantic", "pydantic-settings", "rich", "sqlalchemy", "typer")
+CORE = ("aiohttp", "alembic", "msgspec", "protobuf", "pydantic", "pydantic-settings", "rich", "sqlalchemy", "typer")
 EXTRA = ("numpy", "polars")
 FREE_GB = 1.0
 """Less free disk space than this is a fault: a run of a day can write that much."""
@@ -47,12 +47,16 @@ class Diagnosis(Struct, frozen=True):
     settings: list[Setting]
 
 
-def doctor(config: Path | None, assignments: Sequence[str], runs: Path | None, *, as_json: bool) -> int:
-    """Check everything; return 0 if all is well, else 1 (2 where only the configuration is wrong)."""
+def doctor(
+    config: Path | None, assignments: Sequence[str], runs: Path | None, *, venue: str = "", as_json: bool
+) -> int:
+    """Check everything, also a venue if one is named; return 0 if all is well, else 1 (2: only the configuration is wrong)."""
     folder = runs_folder(runs)
     checks = [_python(), _packages(CORE, "pip install claire"), _packages(EXTRA, "pip install 'claire[data]'")]
     checks += [_disk(folder), _writable(folder)]
     configuration, settings = _configuration(config, assignments)
+    if venue and configuration.ok:
+        checks += _venue(venue, config, assignments)
     checks.append(configuration)
     diagnosis = Diagnosis(all(check.ok for check in checks), checks, settings)
     if as_json:
@@ -115,6 +119,14 @@ def _configuration(config: Path | None, assignments: Sequence[str]) -> tuple[Che
         return Check("configuration", False, str(fault), "see docs/configuration.md"), []
     words = str(loaded.file) if loaded.file else "no file; defaults, environment and arguments"
     return Check("configuration", True, words), [Setting(*row) for row in loaded.rows()]
+
+
+def _venue(venue: str, config: Path | None, assignments: Sequence[str]) -> list[Check]:
+    from claire.adapters.config import load
+    from claire.cli.venue import examine
+
+    settings = load(config=config, environ=os.environ, assignments=assignments).settings
+    return [Check(found.name, found.ok, found.found, found.remedy) for found in examine(venue, settings)]
 
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:

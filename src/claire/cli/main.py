@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from claire import __version__
 from claire.cli import plan
 from claire.cli.output import complain
+from claire.cli.venue import symbols
 from claire.model.errors import ClaireError, UsageError, did_you_mean
 
 INTERRUPTED = 130
@@ -259,11 +260,23 @@ def history(runs: Runs = None, json: Json = False) -> int:
 
 
 @app.command()
-def doctor(config: Config = None, assignments: Assignments = None, runs: Runs = None, json: Json = False) -> int:
+def doctor(
+    venue: Annotated[
+        str,
+        typer.Option("--venue", metavar="VENUE", help="Also look at this venue: clock, key, symbols, budget (mexc)."),
+    ] = "",
+    config: Config = None,
+    assignments: Assignments = None,
+    runs: Runs = None,
+    json: Json = False,
+) -> int:
     """Check this machine, and show every setting that would be in force with the place that it comes from."""
     from claire.cli.doctor import doctor as do
 
-    return do(config, assignments or (), runs, as_json=json)
+    return do(config, assignments or (), runs, venue=venue, as_json=json)
+
+
+app.command("symbols")(symbols)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

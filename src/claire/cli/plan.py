@@ -13,7 +13,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "history": "List the runs and how they ended.",
     },
     "Prepare": {
-        "data": "Import, inspect, check and make market data.",
+        "data": "Import, inspect, check, make and download market data.",
+        "symbols": "What a venue trades through its API, at which spread; choose by rule.",
         "doctor": "Check this machine and show every setting with its source.",
     },
 }
@@ -21,7 +22,6 @@ GROUPS: dict[str, dict[str, str]] = {
 
 PLANNED: dict[str, str] = {
     "explain": "one decision, with the numbers compared",
-    "symbols": "what a venue trades, and at which spread",
     "export": "runs and trades as files",
     "up": "start the many-process topology",
     "status": "what runs where, and how it is",
