@@ -100,7 +100,7 @@ class AlertKind(StrEnum):
     """A stream or a connection fell silent although there was something to say."""
 
 
-class FeedAlert(Struct, frozen=True, tag="feed_alert"):
+class FeedAlert(Struct, frozen=True, tag="feed_alert", array_like=True):
     """Something about the feed that a person should know; with `stops_entries` no new risk may rest on this feed."""
 
     kind: AlertKind
