@@ -13,21 +13,26 @@ from typing import Any
 import msgspec
 
 from claire.adapters.config import restore
-from claire.adapters.journal.entries import End, Header
+from claire.adapters.journal.entries import End, Fed, Header, Passed, Report
 from claire.adapters.journal.reader import JournalReader
 from claire.adapters.store.queries import verify_ledger
+from claire.adapters.venues.mexc.decoder import FeedDecoder
 from claire.engine.compare import Comparison, Difference
-from claire.engine.pipeline import Pipeline
+from claire.engine.pipeline import NEVER, Pipeline
 from claire.engine.ports import MarketSource, SourceInfo
-from claire.model.decisions import VenueReport
+from claire.model.decisions import Cancel, Submit, VenueReport
 from claire.model.errors import ReplayError
 from claire.model.instrument import Instrument
 from claire.model.market import MarketEvent, Timer
 from claire.services.assembly import assemble
 from claire.services.code import code_version
 from claire.services.keeping import CONFIG, LEDGER, SUMMARY
+from claire.services.live import LiveMarket, awaits_history, decode_input, is_live, pass_on
 from claire.services.sources import reopen
 from claire.services.summary import Summary
+
+OUTSIDE_MODES = ("testnet",)
+"""Modes whose orders go to a venue outside the process: its reports are fed back from the journal."""
 
 
 class ReplayResult(msgspec.Struct, frozen=True):
@@ -103,7 +108,7 @@ def replay(
     end = reader.end()
     notes = _check_files(run_dir, header, end)
     settings = restore(header.config_json, overrides).settings
-    source = _source(reader, header, data)
+    source = LiveMarket(header.instruments, header.source) if is_live(header.source) else _source(reader, header, data)
     code = code_version([strategy.kind for strategy in settings.strategy])
     if code != header.code:
         notes.append(
@@ -112,9 +117,18 @@ def replay(
     notes += [f"changed for this replay: {override}" for override in overrides]
     recorded = ((entry.input_no, entry.event) for entry in reader.decisions())
     comparison = Comparison(recorded, is_cut_off=end is None)
-    assembly = assemble(settings, source, (comparison,), run_id=header.run_id)
+    is_outside = header.mode in OUTSIDE_MODES
+    assembly = assemble(
+        settings, source, (comparison,), run_id=header.run_id, venue=SilentVenue() if is_outside else None
+    )
     stop_after = msgspec.json.decode(end.summary_json, type=Summary).market_events if end else None
-    _feed(assembly.pipeline, source, comparison, stop_after, on_progress)
+    if isinstance(source, LiveMarket):
+        if awaits_history(header.source):
+            for symbol in assembly.symbols:
+                assembly.pipeline.stages.signals.await_history(symbol)
+        _feed_live(assembly.pipeline, reader, comparison, on_progress, is_outside=is_outside)
+    else:
+        _feed(assembly.pipeline, source, comparison, stop_after, on_progress)
     if end is not None or not comparison.is_exhausted:
         comparison.finish()
     truncation = JournalReader.check(reader).truncated
@@ -161,6 +175,53 @@ def _feed(
         pipeline.advance(source.last_ns)
 
 
+def _feed_live(
+    pipeline: Pipeline,
+    reader: JournalReader,
+    comparison: Comparison,
+    on_progress: Callable[[Pipeline], None] | None,
+    *,
+    is_outside: bool,
+) -> None:
+    """Hand the bytes that came to the same decoder, and let time pass when it passed."""
+    decoder = FeedDecoder(reader.header.instruments)
+    for entry in reader:
+        if comparison.difference is not None:
+            return
+        if isinstance(entry, Fed):
+            for event in decoder.take(decode_input(entry.data)):
+                pass_on(pipeline, event)
+        elif isinstance(entry, Passed):
+            pipeline.advance(entry.ts_ns)
+        elif isinstance(entry, Report) and is_outside:
+            pipeline.report(entry.report)
+        if on_progress:
+            on_progress(pipeline)
+
+
+class SilentVenue:
+    """Stands for a venue outside in a replay: what it said then is on record, so it says nothing now."""
+
+    is_idle = True
+    next_due_ns = NEVER
+
+    def submit(self, command: Submit, now_ns: int) -> None:
+        """Let an order go: it went then."""
+
+    def cancel(self, command: Cancel, now_ns: int) -> None:
+        """Let a cancel go: it went then."""
+
+    def before(self, ts_event_ns: int) -> None:
+        """Nothing is on its way here."""
+
+    def after(self, event: MarketEvent) -> None:
+        """Nothing works here."""
+
+    def due(self, now_ns: int) -> Sequence[VenueReport]:
+        """Nothing is said here."""
+        return ()
+
+
 def _source(reader: JournalReader, header: Header, data: Sequence[Path]) -> MarketSource:
     if header.embed_inputs and header.record != "decisions":
         return JournalSource(reader, header)
@@ -168,6 +229,8 @@ def _source(reader: JournalReader, header: Header, data: Sequence[Path]) -> Mark
 
 
 def _origin(header: Header) -> str:
+    if is_live(header.source):
+        return "the journal's raw frames"
     if header.embed_inputs and header.record != "decisions":
         return "the journal"
     if header.source.kind == "synthetic":
