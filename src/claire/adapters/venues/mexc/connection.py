@@ -7,6 +7,7 @@ is read once per frame, right here. A connection ends with a reason in words: cl
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -61,6 +62,10 @@ class Clocks(Struct, frozen=True):
     """UTC; what receive times are taken from."""
     now_ns: Callable[[], int]
     """Only rises; what time-outs and silence are measured with."""
+
+
+SYSTEM_CLOCKS: Final = Clocks(time.time_ns, time.monotonic_ns)
+"""This machine's clocks."""
 
 
 class Listener(Protocol):

@@ -20,7 +20,6 @@ from msgspec.structs import replace
 
 from claire.adapters.venues.mexc.channels import Kind, parse
 from claire.adapters.venues.mexc.frames import FrameDecoder
-from claire.adapters.venues.mexc.history import warm_up, whole_book
 from claire.adapters.venues.mexc.items import (
     AlertKind,
     Body,
@@ -35,6 +34,7 @@ from claire.adapters.venues.mexc.items import (
 )
 from claire.adapters.venues.mexc.localbook import LocalBook
 from claire.adapters.venues.mexc.pushes import Decoded, DecodeError, DepthUpdate
+from claire.adapters.venues.mexc.restbodies import warm_up, whole_book
 from claire.model.instrument import Instrument
 from claire.model.market import Depth, MarketEvent, TopOfBook, Trade
 

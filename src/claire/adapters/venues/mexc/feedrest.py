@@ -8,7 +8,6 @@ from typing import Final, Protocol
 import msgspec
 
 from claire.adapters.venues.mexc import requests
-from claire.adapters.venues.mexc.replies import ListenKey
 from claire.adapters.venues.mexc.requests import Request
 from claire.adapters.venues.mexc.rest import MexcRest
 
@@ -34,15 +33,15 @@ class FeedRest(Protocol):
 
 
 class ListenKeys(Protocol):
-    """Listen keys of one account. Every call raises a ClaireError when it fails."""
+    """Listen keys of one account, as the trading client has them. Every call raises a ClaireError when it fails."""
 
-    async def create(self) -> str:
+    async def new_listen_key(self) -> str:
         """Return a new key, valid for 60 minutes."""
 
-    async def keep(self, key: str) -> None:
-        """Make a key valid for 60 minutes from now; fails when it has expired."""
+    async def renew_listen_key(self, key: str) -> bool:
+        """Make a key valid for 60 minutes from now; False: the venue no longer knows it."""
 
-    async def delete(self, key: str) -> None:
+    async def end_listen_key(self, key: str) -> None:
         """End a key and its streams."""
 
 
@@ -71,23 +70,3 @@ class MexcFeedRest:
 
     async def _raw(self, request: Request) -> bytes:
         return bytes(await self._rest.get(request, msgspec.Raw))
-
-
-class MexcListenKeys:
-    """`ListenKeys` over the REST client, which has to hold a signer."""
-
-    def __init__(self, rest: MexcRest) -> None:
-        """Ask through `rest`, which has to be open."""
-        self._rest = rest
-
-    async def create(self) -> str:
-        """Return a new key."""
-        return (await self._rest.get(requests.listen_key("POST"), ListenKey)).listen_key
-
-    async def keep(self, key: str) -> None:
-        """Prolong a key."""
-        await self._rest.get(requests.listen_key("PUT", key), ListenKey)
-
-    async def delete(self, key: str) -> None:
-        """End a key."""
-        await self._rest.get(requests.listen_key("DELETE", key), ListenKey)

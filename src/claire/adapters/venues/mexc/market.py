@@ -12,8 +12,6 @@ can have the same events again: `FeedDecoder(instruments).take(item.input) == it
 
 import asyncio
 import random
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
@@ -22,7 +20,7 @@ from typing import Any, Final, Self
 import aiohttp
 
 from claire.adapters.venues.mexc.channels import Channel, Kind, deals
-from claire.adapters.venues.mexc.connection import Clocks, Connection, ConnectionSettings
+from claire.adapters.venues.mexc.connection import SYSTEM_CLOCKS, Clocks, Connection, ConnectionSettings
 from claire.adapters.venues.mexc.decoder import FeedDecoder
 from claire.adapters.venues.mexc.feedrest import FeedRest
 from claire.adapters.venues.mexc.items import (
@@ -30,7 +28,6 @@ from claire.adapters.venues.mexc.items import (
     FeedAlert,
     FeedCounters,
     FeedError,
-    FeedEvent,
     FeedInput,
     FeedItem,
     LinkChange,
@@ -38,6 +35,7 @@ from claire.adapters.venues.mexc.items import (
     RawText,
 )
 from claire.adapters.venues.mexc.lookups import Evidence, History, Snapshots
+from claire.adapters.venues.mexc.outbox import Outbox, Tasks
 from claire.adapters.venues.mexc.subscriptions import Assignment, State
 from claire.adapters.venues.mexc.supervisor import ConnectPacer, SlotKeeper
 from claire.adapters.venues.mexc.watchdog import Rhythm, Verdict, VerdictKind, Watchdog, connection_key
@@ -54,8 +52,6 @@ EVIDENCE_PER_S: Final = 4.0
 EVIDENCE_TIMEOUT_S: Final = 1.5
 
 MOST_QUESTIONS: Final = 500
-
-SYSTEM_CLOCKS: Final = Clocks(time.time_ns, time.monotonic_ns)
 
 
 class FeedState(StrEnum):
@@ -145,11 +141,9 @@ class MexcMarketData:
         self._snapshots = Snapshots(rest, self.decoder, clocks, self._enter)
         self._evidence = Evidence(rest, self.decoder, clocks)
         self._history = History(rest, clocks, self._enter, lookback_s)
-        self._items: deque[FeedItem] = deque()
-        self._has_items = asyncio.Event()
-        self._has_room = asyncio.Event()
-        self._tasks: dict[asyncio.Task[None], None] = {}
-        self._failure: BaseException | None = None
+        self._outbox: Outbox[FeedItem] = Outbox(QUEUE_ITEMS)
+        self._put = self._outbox.put
+        self._tasks = Tasks(self._outbox.fail)
         self._closed = False
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -173,11 +167,11 @@ class MexcMarketData:
                 random.Random(self._rng.getrandbits(64)),
             )
             self._keepers.append(keeper)
-            self._spawn(keeper.run(), f"mexc-slot-{number}")
-        self._spawn(self._watch(), "mexc-watchdog")
-        self._spawn(self._snapshots.run(), "mexc-snapshots")
-        self._spawn(self._ask(), "mexc-evidence")
-        self._spawn(self._warm_up(), "mexc-warm-up")
+            self._tasks.start(keeper.run(), f"mexc-slot-{number}")
+        self._tasks.start(self._watch(), "mexc-watchdog")
+        self._tasks.start(self._snapshots.run(), "mexc-snapshots")
+        self._tasks.start(self._ask(), "mexc-evidence")
+        self._tasks.start(self._warm_up(), "mexc-warm-up")
         return self
 
     async def __aexit__(
@@ -189,44 +183,19 @@ class MexcMarketData:
     async def close(self) -> None:
         """Close every connection, and end the iteration once the waiting items are read."""
         self._closed = True
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._tasks.end()
         if self._own_session and self._session is not None:
             await self._session.close()
             self._session = None
-        self._has_items.set()
-        self._has_room.set()
+        self._outbox.close()
 
     def __aiter__(self) -> AsyncIterator[FeedItem]:
         """Yield the items one by one, in order."""
-        return self._each()
+        return self._outbox.each()
 
-    async def batches(self) -> AsyncIterator[list[FeedItem]]:
-        """Yield what has come since the last look, some thousand items at most; quicker than one by one.
-
-        Raises:
-            ClaireError: a part of the client failed for good.
-        """
-        while True:
-            while not self._items:
-                if self._failure is not None:
-                    raise self._failure
-                if self._closed:
-                    return
-                self._has_items.clear()
-                await self._has_items.wait()
-            count = min(len(self._items), 4_096)
-            take = self._items.popleft
-            yield [take() for _ in range(count)]
-            self._has_room.set()
-
-    async def _each(self) -> AsyncIterator[FeedItem]:
-        async for batch in self.batches():
-            for item in batch:
-                yield item
+    def batches(self) -> AsyncIterator[list[FeedItem]]:
+        """Yield what has come since the last look, some thousand items at most; quicker than one by one."""
+        return self._outbox.batches()
 
     # -- what there is to see ----------------------------------------------------------------------------------------------
 
@@ -268,12 +237,12 @@ class MexcMarketData:
             table.heard(name)
         if decoder.wants_snapshots:
             self._snapshots.wanted.set()
-        self._put(RawFrame(connection.number, data, ts_recv_ns), events)
+        self._put(FeedItem(RawFrame(connection.number, data, ts_recv_ns), events))
 
     def text(self, connection: Connection, text: str, ts_recv_ns: int) -> None:
         """Hand on a control text."""
         if self._keep_texts:
-            self._put(RawText(connection.number, text, ts_recv_ns), [])
+            self._put(FeedItem(RawText(connection.number, text, ts_recv_ns), []))
 
     def answered(self, connection: Connection, refused: Sequence[str], reason: str) -> None:
         """Note what a connection carries by now."""
@@ -288,7 +257,7 @@ class MexcMarketData:
         lost = sum(each.state is State.LOST for each in connection.table.all.values())
         if lost and connection.is_open:
             self.counters.subscriptions_lost_total += lost
-            self._spawn(connection.close(f"{lost} subscriptions were not answered"), "mexc-close")
+            self._tasks.start(connection.close(f"{lost} subscriptions were not answered"), "mexc-close")
         carried = connection.acknowledged()
         for name in carried:
             self.refused.pop(name, None)
@@ -303,13 +272,12 @@ class MexcMarketData:
 
     def is_full(self) -> bool:
         """Tell whether the reader is behind."""
-        return len(self._items) >= QUEUE_ITEMS
+        return self._outbox.is_full
 
     async def room(self) -> None:
         """Wait until the reader has taken something."""
         self.counters.queue_waits_total += 1
-        self._has_room.clear()
-        await self._has_room.wait()
+        await self._outbox.room()
 
     # -- connections ---------------------------------------------------------------------------------------------------------
 
@@ -412,13 +380,13 @@ class MexcMarketData:
         heard = self.watchdog.streams[verdict.key].count
         if channel is None or self._stalled_at.get(channel.name) == heard:
             self._link(connection, (), f"stalled: {silent}")
-            self._spawn(connection.close(f"stalled: {silent}"), "mexc-close")
+            self._tasks.start(connection.close(f"stalled: {silent}"), "mexc-close")
             return
         self._stalled_at[channel.name] = heard
         self.counters.subscriptions_lost_total += 1
         carried = tuple(name for name in self._carried.get(connection.number, ()) if name != channel.name)
         self._link(connection, carried, f"stalled: {silent}")
-        self._spawn(connection.resubscribe(channel.name), "mexc-resubscribe")
+        self._tasks.start(connection.resubscribe(channel.name), "mexc-resubscribe")
 
     def _liveliest(self, key: str) -> Channel | None:
         """Return the channel of a slot that usually speaks most."""
@@ -442,14 +410,9 @@ class MexcMarketData:
 
     def _enter(self, entered: FeedInput) -> None:
         """Give the decoder an input that is no frame, and queue it."""
-        self._put(entered, self.decoder.take(entered))
+        self._put(FeedItem(entered, self.decoder.take(entered)))
         if self.decoder.wants_snapshots:
             self._snapshots.wanted.set()
-
-    def _put(self, entered: FeedInput, events: list[FeedEvent]) -> None:
-        self._items.append(FeedItem(entered, events))
-        if not self._has_items.is_set():
-            self._has_items.set()
 
     def _alert(self, kind: AlertKind, symbol: str, text: str, *, stops_entries: bool) -> None:
         self._enter(FeedAlert(kind, symbol, text, stops_entries, self._clocks.wall_ns()))
@@ -460,18 +423,6 @@ class MexcMarketData:
         self.counters.ws_connected = len(tables)
         self.counters.subscriptions_active = sum(table.count(State.ACTIVE) for table in tables)
         self.counters.subscriptions_refused = len(self.refused)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run something in the background; if it fails, the iteration over the feed raises its error."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks[task] = None
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = self._failure or task.exception()
-            self._has_items.set()
 
 
 def _by_symbol(channels: Sequence[Channel]) -> list[list[str]]:
