@@ -296,9 +296,8 @@ class MexcTrading:
         instrument = self.tradables[info.symbol].instrument
         trades = await self.fills(info.symbol, order_id=info.id) if info.executed_qty else []
         told = [await self.report_of(order_no, trade, instrument, at_ns) for trade in trades]
-        reports = [VenueReport(order_no, at_ns, Evidence.ACKNOWLEDGED, venue_order_id=info.id)]
         # Counted only now that nothing can fail any more: an execution is counted where it is reported, or not at all.
-        reports += [
+        reports = [
             report
             for report, trade in zip(told, trades, strict=True)
             if self.book.is_new(Way.REST, info.id, report.trade_id, trade.price, trade.qty)
@@ -306,6 +305,8 @@ class MexcTrading:
         if info.status in ("CANCELED", "PARTIALLY_CANCELED"):
             reason = info.cancel_reason or ""
             reports.append(VenueReport(order_no, at_ns, Evidence.CANCELED, reason=reason, venue_order_id=info.id))
+        elif not reports:
+            reports.append(VenueReport(order_no, at_ns, Evidence.ACKNOWLEDGED, venue_order_id=info.id))
         executed = sum((trade.qty for trade in trades), Decimal(0))
         return Look(info, tuple(reports), executed == info.executed_qty)
 
