@@ -31,6 +31,8 @@ class Connection:
         self.received: deque[int] = deque()
         self.half_open = False
         self.closed = False
+        self.closing: asyncio.Task[None] | None = None
+        """Says goodbye, while it does."""
         self._outbox: deque[str | bytes] = deque()
         self._ready = asyncio.Event()
 

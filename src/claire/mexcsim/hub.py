@@ -239,7 +239,7 @@ class Hub:
 
     def _push(self, channel: str, symbol: str, data: bytes, readers: Iterable[Connection]) -> None:
         now = self._venue.clock()
-        if not self._venue.faults.on_frames:
+        if not self._venue.faults.on_frames and not self._held.frames:
             self._queue(data, readers, now)
             return
         for delay_ms, frame in tamper.frames(self._venue.faults, self._held, channel, symbol, data, now):

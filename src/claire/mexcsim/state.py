@@ -75,11 +75,12 @@ class Venue:
         while (left := until - self.clock()) > 0:
             await asyncio.sleep(min(left, self.config.beat_ms if self.config.clock else left) / 1000)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run something beside; it is cancelled when the simulator stops, and its failure is not forgotten."""
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)

@@ -19,6 +19,9 @@ from claire.mexcsim.symbols import OFFLINE
 
 INVALID_KEY = "Invalid listen key"
 MALFORMED = "msg format invalid"
+GOING_AWAY = 1001
+GOODBYE_S = 1.0
+"""How long a close frame waits for the client's."""
 
 
 class Streams:
@@ -42,7 +45,7 @@ class Streams:
         venue, now = self._venue, self._venue.clock()
         if venue.faults.holds(Maintenance, now):
             return web.Response(status=503, text="maintenance")
-        socket = web.WebSocketResponse(autoping=False, autoclose=True, compress=False)
+        socket = web.WebSocketResponse(autoping=False, autoclose=True, compress=False, timeout=GOODBYE_S)
         await socket.prepare(request)
         assert request.transport is not None  # noqa: S101 - it was there a line ago
         key = request.query.get("listenKey", "")
@@ -66,7 +69,8 @@ class Streams:
             del self._open[connection.number]
             venue.log.add(What.DISCONNECTED, connection=connection.number)
             writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            goodbye = [connection.closing] if connection.closing is not None else []
+            await asyncio.gather(writer, *goodbye, return_exceptions=True)
         return socket
 
     async def _read(self, connection: Connection) -> None:
@@ -211,8 +215,8 @@ class Streams:
         for connection in chosen:
             if how == "cut":
                 connection.cut()
-            elif not connection.closed:
-                self._venue.spawn(connection.close(1001))
+            elif connection.closing is None:
+                connection.closing = self._venue.spawn(connection.close(GOING_AWAY))
         return len(chosen)
 
 
