@@ -19,22 +19,33 @@ class Way(StrEnum):
     REST = "rest"
 
 
-_Same = tuple[Decimal, Decimal]
+class _Equal(Struct):
+    """Executions of one order at one price and of one quantity."""
+
+    ways: dict[Way, dict[str, bool]] = {}
+    """The ids by which each way has named them."""
+    reported: dict[str, bool] = {}
+    """The ids under which they were reported, one each."""
 
 
 class FillBook(Struct):
     """What was counted, by order and then by price and quantity."""
 
-    heard: dict[str, dict[_Same, dict[Way, dict[str, bool]]]] = {}
+    heard: dict[str, dict[tuple[Decimal, Decimal], _Equal]] = {}
 
-    def is_new(self, way: Way, order_id: str, trade_id: str, price: Decimal, quantity: Decimal) -> bool:
-        """Take in one execution; return whether it has not been counted yet."""
-        ways = self.heard.setdefault(order_id, {}).setdefault((price.normalize(), quantity.normalize()), {})
-        is_known = any(trade_id in ids for ids in ways.values())
-        counted = max((len(ids) for ids in ways.values()), default=0)
-        ids = ways.setdefault(way, {})
+    def count(self, way: Way, order_id: str, trade_id: str, price: Decimal, quantity: Decimal) -> str:
+        """Take in one execution; return the id under which it is to be reported, empty when it was counted before.
+
+        The id is not always the one just heard: where that is taken, another of the same way is, which was passed over before.
+        """
+        equal = self.heard.setdefault(order_id, {}).setdefault((price.normalize(), quantity.normalize()), _Equal())
+        ids = equal.ways.setdefault(way, {})
         ids[trade_id] = True
-        return not is_known and len(ids) > counted
+        if len(ids) <= len(equal.reported):
+            return ""
+        name = trade_id if trade_id not in equal.reported else next(i for i in ids if i not in equal.reported)
+        equal.reported[name] = True
+        return name
 
     def forget(self, order_id: str) -> None:
         """Drop an order that nothing more can be heard of (a day after it ended, say)."""

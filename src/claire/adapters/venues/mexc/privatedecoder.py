@@ -174,7 +174,8 @@ class PrivateDecoder:
                 FeedAlert(AlertKind.DECODE_ERROR, deal.symbol, text, True, ts_recv_ns),
                 Reconcile("an execution off the rules", (number,), ts_recv_ns),
             ]
-        if not self._book.is_new(Way.STREAM, deal.order_id, deal.trade_id, deal.price, deal.quantity):
+        trade_id = self._book.count(Way.STREAM, deal.order_id, deal.trade_id, deal.price, deal.quantity)
+        if not trade_id:
             self.counters.duplicate_trades_total += 1
             return []
         self.counters.trades_total += 1
@@ -191,7 +192,7 @@ class PrivateDecoder:
             VenueReport(
                 order_no=number,
                 ts_event_ns=ts_recv_ns,
-                trade_id=deal.trade_id,
+                trade_id=trade_id,
                 price_ticks=ticks,
                 quantity_lots=lots,
                 fee=fee,

@@ -298,9 +298,9 @@ class MexcTrading:
         told = [await self.report_of(order_no, trade, instrument, at_ns) for trade in trades]
         # Counted only now that nothing can fail any more: an execution is counted where it is reported, or not at all.
         reports = [
-            report
+            structs.replace(report, trade_id=name)
             for report, trade in zip(told, trades, strict=True)
-            if self.book.is_new(Way.REST, info.id, report.trade_id, trade.price, trade.qty)
+            if (name := self.book.count(Way.REST, info.id, report.trade_id, trade.price, trade.qty))
         ]
         if info.status in ("CANCELED", "PARTIALLY_CANCELED"):
             reason = info.cancel_reason or ""
