@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import TypeVar
 
 from claire.adapters.venues.mexc.budget import Budget, Gate
@@ -12,7 +13,7 @@ from claire.adapters.venues.mexc.connection import ConnectionSettings
 from claire.adapters.venues.mexc.decoder import FeedDecoder
 from claire.adapters.venues.mexc.feedrest import MexcFeedRest
 from claire.adapters.venues.mexc.items import FeedAlert, FeedEvent, FeedGap, FeedItem
-from claire.adapters.venues.mexc.market import MexcMarketData
+from claire.adapters.venues.mexc.market import QUEUE_ITEMS, MexcMarketData
 from claire.adapters.venues.mexc.rest import MexcRest
 from claire.gateway.hosts import Endpoint
 from claire.mexcsim import FlowSettings, SimConfig, Simulator
@@ -36,14 +37,13 @@ def instruments(rules: Iterable[SymbolRule]) -> dict[str, Instrument]:
     return {
         rule.symbol: Instrument.checked(
             rule.symbol,
-            1 / (10**rule.price_decimals * one),
-            1 / (10**rule.quantity_decimals * one),
+            Decimal(1).scaleb(-rule.price_decimals),
+            Decimal(1).scaleb(-rule.quantity_decimals),
             base=rule.base,
             quote=rule.quote,
             venue="mexc",
         )
         for rule in rules
-        for one in (rule.start_price / rule.start_price,)
     }
 
 
@@ -79,6 +79,16 @@ class Desk:
     def alerts(self, kind: str) -> list[FeedAlert]:
         """The alerts of one kind."""
         return [each for each in self.events if isinstance(each, FeedAlert) and each.kind == kind]
+
+    def missed(self) -> int:
+        """How many trades of the venue are not here, of those between the first and the last that are."""
+        missed = 0
+        for symbol in self.rules:
+            here = {trade.trade_id: None for trade in self.trades(symbol)}
+            theirs = [trade.trade_id for trade in self.sim.venue.exchange.markets[symbol].tape.trades]
+            places = [place for place, trade_id in enumerate(theirs) if trade_id in here]
+            missed += places[-1] - places[0] + 1 - len(places) if places else 0
+        return missed
 
     async def flows(self, count: int = 30, deadline_s: float = 8.0) -> None:
         """Wait for some more trades of each symbol."""
@@ -118,9 +128,13 @@ async def desk(
     settings: ConnectionSettings = QUICK,
     lookback_s: float = 0.0,
     prepare: Callable[[Simulator], object] | None = None,
+    rules: Sequence[SymbolRule] = (),
+    queue_items: int = QUEUE_ITEMS,
+    reads_every_s: float = 0.0,
 ) -> AsyncIterator[Desk]:
     """Run a simulator with a liquid market, and the client on it; check what every run promises at the end."""
-    rules = choose(symbols)
+    rules = tuple(rules) or choose(symbols)
+    symbols = [rule.symbol for rule in rules]
     made = instruments(rules)
     async with Simulator(config or SimConfig(symbols=rules, flow=LIQUID)) as sim:
         if prepare is not None:
@@ -128,11 +142,18 @@ async def desk(
         gate = Gate(Budget(), time.monotonic_ns)
         async with MexcRest(Endpoint.parse(sim.rest_url), gate) as rest:
             feed = MexcMarketData(
-                symbols, made, MexcFeedRest(rest), sim.ws_url, channels, settings=settings, lookback_s=lookback_s
+                symbols,
+                made,
+                MexcFeedRest(rest),
+                sim.ws_url,
+                channels,
+                settings=settings,
+                lookback_s=lookback_s,
+                queue_items=queue_items,
             )
             found = Desk(sim, feed, made)
             async with feed:
-                reader = asyncio.create_task(_read(found))
+                reader = asyncio.create_task(_read(found, reads_every_s))
                 try:
                     yield found
                 finally:
@@ -141,10 +162,10 @@ async def desk(
     found.check()
 
 
-async def _read(found: Desk) -> None:
-    async for item in found.feed:
-        found.items.append(item)
-        found.events += item.events
-
-
-__all__ = ["LIQUID", "QUICK", "AbstractAsyncContextManager", "Awaitable", "Desk", "desk", "instruments", "until"]
+async def _read(found: Desk, every_s: float) -> None:
+    async for batch in found.feed.batches():
+        for item in batch:
+            found.items.append(item)
+            found.events += item.events
+        if every_s:
+            await asyncio.sleep(every_s)

@@ -84,7 +84,7 @@ class MexcMarketData:
         clocks: Clocks = SYSTEM_CLOCKS,
         seed: int = 0,
         session: aiohttp.ClientSession | None = None,
-        keep_texts: bool = True,
+        queue_items: int = QUEUE_ITEMS,
     ) -> None:
         """Prepare; nothing is connected before `async with`.
 
@@ -99,7 +99,7 @@ class MexcMarketData:
             clocks: Where time is read; a wall clock corrected to venue time gives corrected receive times.
             seed: Of waits and jitter.
             session: To connect with (a Unix socket); None: one of its own.
-            keep_texts: Hand on control texts as items, too.
+            queue_items: How many items may wait for the reader before the connections stop reading.
 
         Raises:
             FeedError: a channel names a symbol without rules.
@@ -123,7 +123,6 @@ class MexcMarketData:
         self._rng = random.Random(seed)  # for waits only; nothing is decided by it
         self._session = session
         self._own_session = session is None
-        self._keep_texts = keep_texts
         self._channels = {channel.name: channel for channel in wanted}
         self._trades_of = {each.symbol: each.name for each in wanted if each.kind is Kind.DEALS}
         self.assignment = Assignment()
@@ -141,7 +140,7 @@ class MexcMarketData:
         self._snapshots = Snapshots(rest, self.decoder, clocks, self._enter)
         self._evidence = Evidence(rest, self.decoder, clocks)
         self._history = History(rest, clocks, self._enter, lookback_s)
-        self._outbox: Outbox[FeedItem] = Outbox(QUEUE_ITEMS)
+        self._outbox: Outbox[FeedItem] = Outbox(queue_items)
         self._put = self._outbox.put
         self._tasks = Tasks(self._outbox.fail)
         self._closed = False
@@ -241,8 +240,7 @@ class MexcMarketData:
 
     def text(self, connection: Connection, text: str, ts_recv_ns: int) -> None:
         """Hand on a control text."""
-        if self._keep_texts:
-            self._put(FeedItem(RawText(connection.number, text, ts_recv_ns), []))
+        self._put(FeedItem(RawText(connection.number, text, ts_recv_ns), []))
 
     def answered(self, connection: Connection, refused: Sequence[str], reason: str) -> None:
         """Note what a connection carries by now."""
@@ -252,6 +250,8 @@ class MexcMarketData:
             symbol = self._channels[name].symbol
             if name not in self.refused:
                 self._alert(AlertKind.REFUSED, symbol, f"{words} {remedy}", stops_entries=False)
+            if any(name in carried for carried in self._carried.values()):
+                continue  # refused to a successor only; the hand-over will be called off
             self.refused[name] = reason
             self.watchdog.pause(name)
         lost = sum(each.state is State.LOST for each in connection.table.all.values())

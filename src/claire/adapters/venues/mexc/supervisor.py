@@ -88,11 +88,16 @@ class SlotKeeper:
         """Keep the slot connected until cancelled; then close what is open."""
         try:
             current = await self._start(serves=True)
+            rotate_s = self._settings.max_age_s
             while True:
-                rotate_s = self._settings.max_age_s * self._rng.uniform(0.98, 1.0)
-                await asyncio.wait([current.task], timeout=rotate_s)
+                await asyncio.wait([current.task], timeout=rotate_s * self._rng.uniform(0.98, 1.0))
+                rotate_s = self._settings.max_age_s
                 if not current.task.done():
-                    current = await self._hand_over(current)
+                    old, current = current, await self._hand_over(current)
+                    if current is old:
+                        rotate_s = min(
+                            rotate_s, 4 * self._settings.overlap_s
+                        )  # called off: again, long before the 24 h
                 if current.task.done():
                     self._ended(current)
                     await asyncio.sleep(self._wait_s(current.connection))
@@ -124,8 +129,8 @@ class SlotKeeper:
         fresh = old.connection.table.listen_anew()
         await asyncio.sleep(self._settings.min_overlap_s)
         while not (old.task.done() or new.task.done()):
-            unheard = new.connection.table.unheard
-            if new.connection.settled.is_set() and not any(name in unheard for name in fresh()):
+            table = new.connection.table
+            if new.connection.settled.is_set() and all(table[name].heard for name in fresh()):
                 break
             if asyncio.get_running_loop().time() > deadline:
                 self._served.remove(new)
