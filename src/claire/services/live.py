@@ -35,6 +35,9 @@ from claire.services.summary import summarise
 BEAT_S: Final = 0.02
 """How often the clock is looked at for something due."""
 
+SETTLE_S: Final = 5.0
+"""How long the end of a run waits for answers about orders that are on their way."""
+
 encode_input = msgspec.msgpack.Encoder().encode
 """Return the bytes of one input of the feed, as the journal keeps them."""
 
@@ -82,6 +85,12 @@ class OutsideVenue(Venue, Protocol):
 
     def listen(self, on_report: Callable[[VenueReport], None]) -> None:
         """Say where reports go; called before the first order."""
+
+    async def settle(self, timeout_s: float) -> bool:
+        """Wait until every order that should end at once has ended; False: not in time."""
+
+    def check(self) -> None:
+        """Raise what stopped a part of the venue for good, if anything did."""
 
 
 class LiveMarket(msgspec.Struct, frozen=True):
@@ -217,7 +226,9 @@ async def run_live(
         if venue is not None:
             venue.listen(run.report)
         started = time.perf_counter()
-        ended = await _drive(run, feed, duration_s, on_progress, should_stop)
+        ended = await _drive(run, feed, venue, duration_s, on_progress, should_stop)
+        if venue is not None:
+            await venue.settle(SETTLE_S)
         pipeline.snapshot()
         summary = summarise(
             run_id=run_id,
@@ -235,6 +246,7 @@ async def run_live(
 async def _drive(
     run: LiveRun,
     feed: Feed,
+    venue: OutsideVenue | None,
     duration_s: float | None,
     on_progress: Callable[[Pipeline], None] | None,
     should_stop: Callable[[], bool],
@@ -258,6 +270,8 @@ async def _drive(
             if deadline is not None and time.monotonic() >= deadline:
                 return True
             run.beat()
+            if venue is not None:
+                venue.check()
             if on_progress:
                 on_progress(run.pipeline)
             await asyncio.wait((reader,), timeout=BEAT_S)
