@@ -16,7 +16,7 @@ from msgspec import Struct
 from claire.adapters.venues.mexc.items import AlertKind, FeedAlert
 from claire.adapters.venues.mexc.private import PrivateStream
 from claire.adapters.venues.mexc.privatedecoder import Foreign, PrivateEvent, Reconcile
-from claire.adapters.venues.mexc.trading import MexcTrading, NotSent, Refused, Taken
+from claire.adapters.venues.mexc.trading import MexcTrading, Taken, Unknown, report_of_submit
 from claire.model.decisions import Cancel, Intent, Submit, VenueReport
 from claire.model.errors import ClaireError
 from claire.model.market import MarketEvent
@@ -138,24 +138,17 @@ class MexcVenue:
 
     async def _send(self, intent: Intent) -> None:
         outcome = await self._trading.submit(intent)
-        if isinstance(outcome, Taken):
-            self._orders[intent.order_no].is_sent = True
-            self._say(intent, Evidence.ACKNOWLEDGED, venue_order_id=outcome.venue_order_id)
-        elif isinstance(outcome, Refused):
-            self._say(intent, Evidence.REJECTED, outcome.fault.code, str(outcome.fault))
-            return
-        elif isinstance(outcome, NotSent):
-            self._say(intent, Evidence.NOT_SENT, outcome.fault.code, str(outcome.fault))
-            return
-        else:
-            self._say(intent, Evidence.UNKNOWN, outcome.fault.code, str(outcome.fault))
+        self._pass_on((report_of_submit(intent.order_no, outcome, self._now_ns()),))
+        if isinstance(outcome, Unknown):
             info = await self._trading.resolve(intent.symbol, intent.client_order_id, outcome.fence_ms)
             if info is None:
-                self._say(intent, Evidence.ABSENT)
+                self._pass_on((VenueReport(intent.order_no, self._now_ns(), Evidence.ABSENT),))
                 return
-            self._orders[intent.order_no].is_sent = True
             look = await self._trading.told(intent.order_no, info, self._now_ns())
             self._pass_on(look.reports)
+        elif not isinstance(outcome, Taken):
+            return
+        self._orders[intent.order_no].is_sent = True
         await self._watch(intent)
 
     async def _watch(self, intent: Intent) -> None:
@@ -171,7 +164,9 @@ class MexcVenue:
         order = self._orders[command.order_no]
         fault = await self._trading.cancel(command, order.intent.client_order_id)
         if fault is not None and not order.is_over:
-            self._say(order.intent, Evidence.CANCEL_REFUSED, fault.code, str(fault))
+            at_ns = self._now_ns()
+            report = VenueReport(command.order_no, at_ns, Evidence.CANCEL_REFUSED, code=fault.code, reason=fault.reason)
+            self._pass_on((report,))
         await self._look(command.order_no)
 
     async def _look(self, order_no: int) -> None:
@@ -203,19 +198,6 @@ class MexcVenue:
             self.foreign_total += 1
         elif isinstance(event, FeedAlert) and self._on_alert is not None:
             self._on_alert(event)
-
-    def _say(
-        self, intent: Intent, evidence: Evidence, code: str = "", reason: str = "", venue_order_id: str = ""
-    ) -> None:
-        report = VenueReport(
-            order_no=intent.order_no,
-            ts_event_ns=self._now_ns(),
-            evidence=evidence,
-            code=code,
-            reason=reason,
-            venue_order_id=venue_order_id,
-        )
-        self._pass_on((report,))
 
     def _pass_on(self, reports: Sequence[VenueReport]) -> None:
         for report in reports:
