@@ -48,7 +48,7 @@ class TestDev:
             for line in re.findall(r"^  ([a-z| -]+)\)", table, re.MULTILINE)
             for name in re.findall(r"[a-z-]+", line)
         }
-        inner = {"sync-locked", "lock-locked", "-h", "--help"}
+        inner = {"sync-locked", "lock-locked", "guests-locked", "-h", "--help"}
         shown = set(re.findall(r"^  ([a-z]+) ", dev("help").stdout, re.MULTILINE))
         assert shown == commands - inner
 

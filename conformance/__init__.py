@@ -1,0 +1,1 @@
+"""The simulator held to a client that we did not write: `./dev conformance`."""
