@@ -15,7 +15,7 @@ from yarl import URL
 from claire.mexcsim import Simulator
 from claire.wire import PushDataV3ApiWrapper
 
-KEY, SECRET = "test-key", "test-secret"
+KEY, SECRET = "test-key", "test-secret"  # pragma: allowlist secret
 DEADLINE_S = 5.0
 DEALS = "spot@public.aggre.deals.v3.api.pb@10ms@BTCUSDT"
 DEPTH = "spot@public.aggre.depth.v3.api.pb@10ms@BTCUSDT"

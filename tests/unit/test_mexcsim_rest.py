@@ -56,7 +56,7 @@ class TestWhoCalls:
         ("headers", "change", "code"),
         [
             ({"Content-Type": "application/json"}, {}, 400),
-            ({"X-MEXC-APIKEY": "nobody", "Content-Type": "application/json"}, {}, "10072"),
+            ({"X-MEXC-APIKEY": "nobody", "Content-Type": "application/json"}, {}, "10072"),  # pragma: allowlist secret
             ({"X-MEXC-APIKEY": KEY, "Content-Type": "application/x-www-form-urlencoded"}, {}, 700013),
             (None, {"signature": "00"}, 700002),
             (None, {"signature": ""}, 700004),

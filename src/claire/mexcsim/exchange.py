@@ -90,6 +90,8 @@ class Exchange:
         self.fees: dict[str, int] = {}
         """Collected fees by asset, in units."""
         self.out: deque[Happening] = deque()
+        self.prints = True
+        """Whether executions are public. In lockstep only the recording is: what a client does there moves nobody."""
         self._next_order = FIRST_ORDER
 
     # -- looking up ------------------------------------------------------------------------------------------------
@@ -283,9 +285,10 @@ class Exchange:
     def _execute(self, taker: Order, maker: Order, price: int, lots: int, market: Market, now_ms: int) -> None:
         buy_id, sell_id = taker.next_trade_id(), maker.next_trade_id()
         ids = (buy_id, sell_id) if taker.is_buy else (sell_id, buy_id)
-        trade = PublicTrade(taker.symbol, price, lots, taker.side, now_ms, f"{ids[0]}_{ids[1]}")
-        market.tape.add(trade)
-        self.out.append(trade)
+        if self.prints:
+            trade = PublicTrade(taker.symbol, price, lots, taker.side, now_ms, f"{ids[0]}_{ids[1]}")
+            market.tape.add(trade)
+            self.out.append(trade)
         same = taker.account is maker.account
         for order, name, is_maker in ((taker, buy_id, False), (maker, sell_id, True)):
             cost = price * lots * market.rule.unit_value

@@ -198,7 +198,7 @@ class RecordedFlow:
     """A recording, played: around each trade the house holds one level a side, and the trade happens.
 
     In `lockstep` the levels are last ± `slippage_ticks` and without limit, and the recorded trade is printed, not matched, so
-    that a market order gets exactly the recorded price ± slippage. Otherwise the house takes the recorded quantity at the
+    that a market order gets exactly the recorded price ± slippage; the public sees the recording and nothing else. Otherwise the house takes the recorded quantity at the
     recorded price out of the book, and whoever waits there at that price or better is served first.
     """
 
@@ -206,6 +206,7 @@ class RecordedFlow:
         self, exchange: Exchange, recording: Recording, *, lockstep: bool, slippage_ticks: int, depth_share: int = 5
     ) -> None:
         self._exchange = exchange
+        exchange.prints = not lockstep
         self._trades = self._read(recording)
         self._lockstep = lockstep
         self._slippage = slippage_ticks
