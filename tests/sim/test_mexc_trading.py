@@ -22,6 +22,8 @@ from claire.gateway.hosts import Endpoint
 from claire.gateway.send import OrderSender
 from claire.gateway.signer import Keys, QuerySigner
 from claire.mexcsim import FlowSettings, Limits, SimConfig, Simulator, faults
+from claire.mexcsim.orders import Kind as SimKind
+from claire.mexcsim.rules import NewOrder
 from claire.model.decisions import Cancel, Intent
 from claire.model.errors import SafetyRefusal, UsageError
 from claire.model.market import Side
@@ -101,8 +103,8 @@ async def test_wrong_keys_are_named_with_the_remedy(access: str, secret: str, co
         assert (became.fault.kind, became.fault.code) == (Kind.CONFIGURATION, code)
         with pytest.raises(MexcError, match=remedy) as caught:
             await at.trading.account()
-        assert not {SECRET, secret, "signature"} & {word for word in str(caught.value).split()}
         assert SECRET not in str(caught.value)
+        assert "signature=" not in str(caught.value)
         assert at.placed == 0
 
 
@@ -127,7 +129,7 @@ async def test_a_clock_two_seconds_off_stops_new_orders_and_says_how_to_set_it(s
         assert "timedatectl set-ntp true" in became.fault.reason
         # Queries, cancels and orders that reduce are stamped with venue time, and go on.
         await at.trading.account()
-        assert isinstance(await at.send(side=Side.SELL, reduce_only=True, lots=100), Taken)
+        assert isinstance(await at.send(side=Side.SELL, reduce_only=True), Taken)
 
 
 @pytest.mark.asyncio
@@ -288,10 +290,10 @@ async def test_reads_and_cancels_are_asked_again_through_passing_faults() -> Non
             assert (await at.trading.account()).balances
         assert isinstance(await at.send(kind=OrderType.LIMIT), Taken)
         at.sim.fault(faults.DropReply(path="order", method="DELETE", times=1))
-        fault = await at.trading.cancel(Cancel(1, BTC, 0), "c1")
+        answer = await at.trading.cancel(Cancel(1, BTC, 0), "c1")
         # The first one was carried out, its answer lost; the second finds nothing to cancel. The look tells what is.
-        assert fault is not None
-        assert fault.code == "-2011"
+        assert answer is not None
+        assert answer.code == "-2011"
         look = await at.trading.look(1, BTC, "c1", 0)
         assert look is not None
         assert [report.evidence for report in look.reports] == [Evidence.CANCELED]
@@ -320,7 +322,7 @@ async def test_a_complaint_stops_everything_and_an_order_is_not_even_sent(
         assert at.rest.counters[f"faults.{kind}"] == 1
         left_s = (at.rest.gate.budget.paused_until_ns - time.monotonic_ns()) / 1e9
         assert left_s == pytest.approx(pause_s, abs=2)
-        became = await at.send(reduce_only=True, lots=100, side=Side.SELL)
+        became = await at.send(reduce_only=True, side=Side.SELL)
         assert isinstance(became, NotSent)
         assert at.placed == 0
 
@@ -429,15 +431,33 @@ async def test_everything_is_cancelled_at_once_of_one_symbol_or_of_all() -> None
         assert await at.trading.open_orders() == ()
 
 
+def trade_long_ago(at: Desk, count: int, apart_ms: int) -> None:
+    """Let the account have executions, one order each, in the last minutes."""
+    exchange = at.sim.venue.exchange
+    now_ms = at.sim.venue.clock()
+    lots = 10 * 10**18 // at.trading.tradables[BTC].instrument.notional(exchange.markets[BTC].tape.last_price, 1)
+    for number in range(count):
+        wanted = NewOrder(symbol=BTC, side=Side.BUY, kind=SimKind.MARKET, lots=lots, client_id=f"old{number}")
+        exchange.place(exchange.keys[ACCESS], wanted, now_ms - (count - number) * apart_ms)
+
+
 @pytest.mark.asyncio
 async def test_executions_are_paged_to_the_end() -> None:
     async with desk(balances={"USDT": 1_000_000}) as at:
-        for _ in range(230):
-            assert isinstance(await at.send(), Taken)
-        trades = await at.trading.fills(BTC)
+        trade_long_ago(at, 330, 30)
         account = at.sim.venue.exchange.keys[ACCESS].account
-        assert len(trades) == len(account.fills) >= 230
+        trades = await at.trading.fills(BTC)
+        assert len(trades) == len(account.fills) >= 330
         assert len({str(trade.id): True for trade in trades}) == len(trades)
+        assert [trade.time for trade in trades] == sorted(trade.time for trade in trades)
+
+
+@pytest.mark.asyncio
+async def test_more_executions_in_one_second_than_a_page_holds_are_an_error_and_not_a_part_of_them() -> None:
+    async with desk(balances={"USDT": 1_000_000}) as at:
+        trade_long_ago(at, 230, 1)
+        with pytest.raises(MexcError, match="overlap"):
+            await at.trading.fills(BTC)
 
 
 # -- listen keys ------------------------------------------------------------------------------------------------------

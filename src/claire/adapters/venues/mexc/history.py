@@ -66,8 +66,7 @@ class MexcHistory:
 
     async def today(self) -> date:
         """Return the venue's day."""
-        if not self._rest.clock.is_synced:
-            await self._rest.sync_clock()
+        await self._rest.know_time()
         return datetime.fromtimestamp(self._rest.venue_ms() / 1000, UTC).date()
 
     async def fetch(self, day: date, file: Path) -> str:

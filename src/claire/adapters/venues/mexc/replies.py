@@ -308,8 +308,8 @@ class Kyc(Struct, frozen=True):
     status: str | int
 
 
-class Nothing(Struct, frozen=True):
-    """An answer whose content does not matter, such as that of ping."""
+Nothing = msgspec.Raw
+"""Any JSON at all: an answer whose content does not matter, such as that of ping."""
 
 
 def read(body: bytes, kind: type[T]) -> T:

@@ -78,6 +78,7 @@ class MexcRest:
         self._wall_ns = wall_ns
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
+        self._reading = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"MexcRest({self.endpoint.host})"
@@ -140,6 +141,16 @@ class MexcRest:
         """
         await sync(self.clock, self._ask_time, self.gate.monotonic_ns, self._wall_ns)
 
+    async def know_time(self) -> None:
+        """Read venue time if it was never read; callers that come together share one reading.
+
+        Raises:
+            MexcError: the venue does not tell.
+        """
+        async with self._reading:
+            if not self.clock.is_synced:
+                await self.sync_clock()
+
     async def keep_clock(self) -> None:
         """Read venue time every minute, for ever; a failure is counted, and the clock's own age tells of it."""
         while True:
@@ -166,8 +177,8 @@ class MexcRest:
         """Send a request once; return what came back and what is wrong with it."""
         if self._session is None:
             raise RuntimeError("the client is not open; use it as `async with MexcRest(...) as rest`")
-        if request.signed and not self.clock.is_synced:
-            await self.sync_clock()
+        if request.signed:
+            await self.know_time()
         patience_s = PATIENCE_S[request.cost.urgency]
         missing_s = await self.gate.enter(request.cost, patience_s)
         if missing_s:

@@ -436,8 +436,7 @@ class MexcTrading:
         if self._sender is None:
             return Fault(Kind.NOT_SENT, "", "no order can be sent without keys", "set SECRETS_PATH or secrets.path")
         try:
-            if not self.rest.clock.is_synced:
-                await self.rest.sync_clock()
+            await self.rest.know_time()
         except MexcError as e:
             return structs.replace(e.fault, kind=Kind.NOT_SENT)
         reading = self.rest.clock.reading(self.rest.gate.monotonic_ns())
