@@ -17,6 +17,7 @@ from claire.adapters.config.schema import Settings
 from claire.adapters.journal.writer import JournalWriter
 from claire.adapters.venues.mexc.items import (
     FeedAlert,
+    FeedCounters,
     FeedEvent,
     FeedGap,
     FeedInput,
@@ -177,6 +178,7 @@ async def run_live(
     venue: OutsideVenue | None = None,
     duration_s: float | None = None,
     now_ns: Callable[[], int] = time.time_ns,
+    counters: FeedCounters | None = None,
     observers: Sequence[Recorder] = (),
     on_progress: Callable[[Pipeline], None] | None = None,
     on_alert: Callable[[FeedAlert], None] | None = None,
@@ -193,6 +195,7 @@ async def run_live(
         venue: Where orders go; None: the paper venue.
         duration_s: Longest time to run, in seconds of the clock.
         now_ns: The wall clock, corrected to the venue's.
+        counters: What the feed counts.
         observers: Further recorders, such as a screen.
         on_progress: Called with the pipeline now and then.
         on_alert: Called with each alert of the feed.
@@ -239,6 +242,8 @@ async def run_live(
             tally=assembly.tally,
             elapsed_s=time.perf_counter() - started,
             interrupted=not ended,
+            feed=None if counters is None else msgspec.structs.asdict(counters),
+            warnings=[f"{alert.kind}: {alert.text}" for alert in run.alerts],
         )
         return kept.finish(summary)
 

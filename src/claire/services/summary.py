@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -10,6 +11,10 @@ from claire.engine.ports import SourceInfo
 from claire.engine.tally import Tally
 from claire.model.books import Books
 from claire.model.money import decimal_text
+
+
+PUBLIC_COUNTERS = ("decoded_messages_total", "decode_errors_total", "ws_connected", "last_message_ts_ms")
+"""Counters of a feed that have a name of their own in the summary."""
 
 
 class Summary(Struct, frozen=True):
@@ -61,6 +66,14 @@ class Summary(Struct, frozen=True):
     peak_rss_mb: float
     interrupted: bool = False
     warnings: list[str] = []
+    decoded_messages_total: int = 0
+    """Frames of a live feed that were understood; this and what follows are 0 where the market was not live."""
+    decode_errors_total: int = 0
+    ws_connected: int = 0
+    """Connections that were open at the end."""
+    last_message_ts_ms: int = 0
+    feed: dict[str, int] = {}
+    """Everything that was counted on a live feed."""
 
 
 def summarise(
@@ -73,6 +86,8 @@ def summarise(
     tally: Tally,
     elapsed_s: float,
     interrupted: bool,
+    feed: Mapping[str, int] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Summary:
     """Gather the result of a run from the pipeline's state and its tally."""
     desks = pipeline.stages.signals.desks
@@ -118,7 +133,9 @@ def summarise(
         trades_per_s=pipeline.trades_in / elapsed_s if elapsed_s > 0 else 0.0,
         peak_rss_mb=peak_rss_mb(),
         interrupted=interrupted,
-        warnings=list(source.warnings),
+        warnings=[*source.warnings, *warnings],
+        feed=dict(feed or {}),
+        **{name: feed[name] for name in PUBLIC_COUNTERS} if feed else {},
     )
 
 

@@ -1,0 +1,202 @@
+"""A live run on MEXC's protocol: opens the clients, chooses the symbols, and hands all of it to the live loop.
+
+``paper``: live market data, the paper venue. ``testnet``: market data and signed orders over the wire, to a simulator on
+this machine; signed orders go nowhere else, whatever is configured.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from claire.adapters.config import parameters
+from claire.adapters.config.schema import Mode, Settings
+from claire.adapters.venues.mexc import symbols as mexc_symbols
+from claire.adapters.venues.mexc.channels import Channel, deals, depth
+from claire.adapters.venues.mexc.connection import Clocks
+from claire.adapters.venues.mexc.feedrest import MexcFeedRest
+from claire.adapters.venues.mexc.instruments import Tradable, require_tradable
+from claire.adapters.venues.mexc.items import FeedAlert, FeedCounters
+from claire.adapters.venues.mexc.market import MexcMarketData
+from claire.adapters.venues.mexc.opening import open_rest, read_listing
+from claire.adapters.venues.mexc.private import PrivateStream
+from claire.adapters.venues.mexc.rest import MexcRest
+from claire.adapters.venues.mexc.secrets import read_keys
+from claire.adapters.venues.mexc.trading import MexcTrading, balances
+from claire.adapters.venues.mexc.venue import MexcVenue
+from claire.gateway.hosts import Endpoint
+from claire.gateway.send import OrderSender
+from claire.gateway.signer import Keys
+from claire.model.errors import ConfigError, UsageError
+from claire.model.instrument import Instrument
+from claire.model.money import plain_text
+from claire.services.assembly import symbols_of
+from claire.services.live import LiveMarket, OutsideVenue, live_info
+from claire.strategies import load
+
+MS: Final = 1_000_000
+DEFAULT_SYMBOL: Final = "BTCUSDT"
+MOST_SYMBOLS: Final = 2_000
+
+
+class Universe(Struct, frozen=True):
+    """Which symbols a run trades, where its strategies do not name them."""
+
+    count: int = 0
+    """So many of the largest volume in the quote asset, of those that the API trades."""
+    file: Path | None = None
+    """A choice made by ``claire symbols --out FILE``."""
+
+    @classmethod
+    def of(cls, text: str) -> "Universe":
+        """Understand `--symbols`: a number, or a file.
+
+        Raises:
+            UsageError: it is a number out of range.
+        """
+        if not text:
+            return cls()
+        if text.isdigit():
+            if not 1 <= int(text) <= MOST_SYMBOLS:
+                raise UsageError(
+                    f"--symbols {text}: give 1 to {MOST_SYMBOLS} symbols, or a file of claire symbols --out"
+                )
+            return cls(count=int(text))
+        return cls(file=Path(text))
+
+
+class OpenMexc(Struct):
+    """Everything that a live run needs, opened."""
+
+    market: LiveMarket
+    feed: MexcMarketData
+    venue: OutsideVenue | None
+    now_ns: Callable[[], int]
+
+    @property
+    def counters(self) -> FeedCounters:
+        """What happened on the feed."""
+        return self.feed.counters
+
+
+@asynccontextmanager
+async def open_mexc(
+    settings: Settings,
+    universe: Universe,
+    *,
+    keys: Keys | None = None,
+    on_alert: Callable[[FeedAlert], None] | None = None,
+) -> AsyncIterator[OpenMexc]:
+    """Open REST, the market-data feed, and in ``testnet`` the account.
+
+    Args:
+        settings: The effective configuration; its mode tells what is opened.
+        universe: Which symbols, where the strategies do not say.
+        keys: Of the account; None in ``testnet``: read from `secrets.path`.
+        on_alert: Called with what a person should know.
+
+    Raises:
+        ClaireError: a symbol is closed to the API, the keys are refused, the account holds too little, the venue is not
+            there, or orders would leave this machine.
+    """
+    is_testnet = settings.mode is Mode.TESTNET
+    if is_testnet and keys is None:
+        keys = read_keys(settings.secrets.path)
+    async with AsyncExitStack() as stack:
+        rest = await stack.enter_async_context(open_rest(settings.mexc, keys))
+        await rest.sync_clock()
+
+        def now_ns() -> int:
+            return rest.venue_ms() * MS
+
+        chosen = await _choose(rest, settings, universe)
+        tradables = require_tradable(chosen, await read_listing(rest, chosen))
+        instruments = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
+        venue: OutsideVenue | None = None
+        if is_testnet and keys is not None:
+            venue = await _open_account(stack, settings, rest, keys, tradables, now_ns, on_alert)
+        lookback_s = _lookback_s(settings, instruments)
+        feed = await stack.enter_async_context(
+            MexcMarketData(
+                chosen,
+                instruments,
+                MexcFeedRest(rest),
+                settings.mexc.ws_url,
+                _channels(chosen, with_books=not is_testnet),
+                lookback_s=lookback_s,
+                clocks=Clocks(now_ns, time.monotonic_ns),
+            )
+        )
+        info = live_info(chosen, "mexc", now_ns(), with_history=lookback_s > 0, has_book=not is_testnet)
+        yield OpenMexc(LiveMarket(instruments, info), feed, venue, now_ns)
+
+
+async def _open_account(
+    stack: AsyncExitStack,
+    settings: Settings,
+    rest: MexcRest,
+    keys: Keys,
+    tradables: Mapping[str, Tradable],
+    now_ns: Callable[[], int],
+    on_alert: Callable[[FeedAlert], None] | None,
+) -> MexcVenue:
+    """Open the account: check that it holds the capital, try the order types, open its stream."""
+    sender = await stack.enter_async_context(OrderSender(Endpoint.parse(settings.mexc.rest_url), keys))
+    trading = MexcTrading(rest, sender, tradables)
+    await _check_capital(settings, trading, {tradable.instrument.quote for tradable in tradables.values()})
+    for symbol in tradables:
+        await trading.probe(symbol)
+    instruments = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
+
+    def stream(number_of: Callable[[str, str], int | None]) -> PrivateStream:
+        return PrivateStream(trading, settings.mexc.ws_url, instruments, number_of, book=trading.book)
+
+    return await stack.enter_async_context(MexcVenue(trading, stream, now_ns=now_ns, on_alert=on_alert))
+
+
+async def _check_capital(settings: Settings, trading: MexcTrading, quotes: set[str]) -> None:
+    held = balances(await trading.account())
+    for quote in sorted(quotes):
+        capital = settings.account.capital or settings.paper.balance.get(quote)
+        free = held[quote][0] if quote in held else Decimal(0)
+        if capital is not None and capital > free:
+            raise ConfigError(
+                f"the account at {settings.mexc.rest_url} holds {plain_text(free)} {quote} free, less than the"
+                f" {plain_text(capital)} {quote} to trade with; lower account.capital"
+            )
+
+
+async def _choose(rest: MexcRest, settings: Settings, universe: Universe) -> tuple[str, ...]:
+    """Return the symbols to subscribe: those that strategies name, those of the file, the most traded, or one."""
+    if settings.symbols:
+        return settings.symbols
+    if universe.file is not None:
+        return mexc_symbols.read_selection(universe.file).symbols
+    if not universe.count:
+        return (DEFAULT_SYMBOL,)
+    wanted = mexc_symbols.Wanted(quote=settings.account.currency or "USDT", top=universe.count)
+    offers = mexc_symbols.choose(await mexc_symbols.read_offers(rest), wanted)
+    if len(offers) < universe.count:
+        raise UsageError(f"--symbols {universe.count}: the API trades only {len(offers)} symbols in {wanted.quote}")
+    return tuple(offer.symbol for offer in offers)
+
+
+def _channels(symbols: Sequence[str], *, with_books: bool) -> list[Channel]:
+    found = [deals(symbol) for symbol in symbols]
+    return found + [depth(symbol) for symbol in symbols] if with_books else found
+
+
+def _lookback_s(settings: Settings, instruments: Mapping[str, Instrument]) -> float:
+    """How much past the strategies need, in seconds."""
+    longest = 0.0
+    for strategy in settings.strategy:
+        kind = load(strategy.kind)
+        params = msgspec.convert(parameters(settings, strategy.id), kind.Params)
+        for symbol in symbols_of(strategy, instruments):
+            longest = max(longest, kind(params, instruments[symbol]).memory_s)
+    return longest
