@@ -1,7 +1,7 @@
 """`python -m claire.cli.generate [--check]`: writes the documents that follow from the code, or names the stale ones.
 
-docs/configuration.md (the part between its marks), claire.example.toml, docs/claire.schema.json, docs/denials.md and
-docs/order-life.md. `--check` changes nothing and exits 1 where a file is not what would be written.
+docs/configuration.md and docs/venues/mexc.md (the parts between their marks), claire.example.toml, docs/claire.schema.json,
+docs/denials.md and docs/order-life.md. `--check` changes nothing and exits 1 where a file is not what would be written.
 """
 
 import ast
@@ -20,6 +20,8 @@ from claire.adapters.config import Settings
 from claire.adapters.config.keys import Key, parameter_keys, settings_keys, strategy_keys
 from claire.adapters.config.layers import ALIASES, PROCESS_VARIABLES, variable_of
 from claire.adapters.config.schema import DEFAULT_STRATEGY
+from claire.adapters.venues.mexc.errors import RULES, Call, fault_of
+from claire.gateway.answers import Answer
 from claire.model.decisions import CODE_MEANING, Code
 from claire.model.errors import ClaireError
 from claire.model.orders import TERMINAL, TRANSITIONS, Evidence, OrderState
@@ -59,7 +61,7 @@ def documents(root: Path) -> dict[str, str]:
     """Every generated document by its path below the root, as it should be.
 
     Raises:
-        ClaireError: docs/configuration.md has lost its marks.
+        ClaireError: docs/configuration.md or docs/venues/mexc.md has lost its marks.
     """
     return {
         "docs/configuration.md": _between_marks(root / "docs" / "configuration.md", "\n".join(_reference())),
@@ -67,6 +69,7 @@ def documents(root: Path) -> dict[str, str]:
         "docs/claire.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
         "docs/denials.md": "\n".join(_denials()),
         "docs/order-life.md": "\n".join(_order_life()),
+        "docs/venues/mexc.md": _between_marks(root / "docs" / "venues" / "mexc.md", "\n".join(_mexc_codes())),
     }
 
 
@@ -81,6 +84,19 @@ def _between_marks(path: Path, text: str) -> str:
     if not begin or not end:
         raise ClaireError(f"{path} has lost its marks; put back the lines '{BEGIN}' and '{END}'")
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+# -- venues -----------------------------------------------------------------------------------------------------------
+
+
+def _mexc_codes() -> Iterator[str]:
+    yield "| code | what it means | outcome | of an order | what to do |"
+    yield "|---|---|---|---|---|"
+    for rule in RULES:
+        body = msgspec.json.encode({"code": rule.codes[0]})
+        fault = fault_of(Answer(200, body), Call.CREATE)
+        of_order = "refused" if fault is not None and fault.is_final else "unknown"
+        yield f"| {', '.join(rule.codes)} | {rule.meaning} | {rule.kind} | {of_order} | {rule.remedy} |"
 
 
 # -- configuration ----------------------------------------------------------------------------------------------------

@@ -163,6 +163,8 @@ RULES: Final = (
 administration (10099-10268, 7306xx, 7307xx) belong to calls that Claire never makes; they count as not known."""
 
 _BY_CODE: Final = {code: rule for rule in RULES for code in rule.codes}
+_NO_ANSWERS: Final = ("-2011", "-2013", "730708")
+"""About an order that was to be made these say nothing: they speak of one that is there, or of a listen key."""
 _THROTTLING: Final = (429, 418, 510)
 
 
@@ -315,9 +317,8 @@ def _coded(complaint: Complaint, status: int, call: Call) -> Fault:
         reason = f"code {complaint.code}, which Claire does not know{said}"
         return Fault(kind, complaint.code, reason, _after_silence(call), status)
     creates = call is Call.CREATE
-    # "Order does not exist" is no answer to the question whether one was made.
     kind = Kind.UNKNOWN if creates and rule.retry is Retry.QUERY else rule.kind
-    if creates and rule.codes == ("-2013",):
+    if creates and complaint.code in _NO_ANSWERS:
         kind = Kind.UNKNOWN
     again = not creates and rule.retry in (Retry.LATER, Retry.QUERY, Retry.FIXED)
     return Fault(

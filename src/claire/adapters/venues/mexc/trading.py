@@ -36,7 +36,7 @@ COLLAR_BPS: Final = 100
 LOOKS_S: Final = (0.3, 1.0, 2.0, 4.0)
 """Between two looks for an order that may or may not exist; then every 4 s."""
 LISTEN_KEY_EVERY_S: Final = 1800.0
-MARKET_REFUSED: Final = ("30018", "30019", "30051", "30041", "30001")
+MARKET_REFUSED: Final = ("30018", "30019", "30051", "30041")
 ABSENT: Final = ("-2013", "-2011")
 FINISHED: Final = ("FILLED", "CANCELED", "PARTIALLY_CANCELED")
 
