@@ -6,7 +6,7 @@ it depends only on the seed (or the recording) and on market time, never on how 
 
 import heapq
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -17,7 +17,8 @@ from claire.mexcsim.orders import Kind, Order, PublicTrade
 from claire.mexcsim.rules import NewOrder
 from claire.mexcsim.symbols import ONLINE, SymbolRule
 from claire.model.errors import DataError
-from claire.model.market import Side
+from claire.model.instrument import Instrument
+from claire.model.market import MarketEvent, Side, Trade
 
 UNLIMITED_UNITS = 10**9
 """How many whole base units an unlimited level offers."""
@@ -194,12 +195,23 @@ Recording = Iterable[tuple[int, str, Decimal, Decimal, str]]
 """(ts_ms, symbol, price, quantity, side) in order of time; side is the taker's, ``BUY`` or ``SELL``."""
 
 
+def recording_of(batches: Iterable[Sequence[MarketEvent]], instruments: Mapping[str, Instrument]) -> Recording:
+    """The trades of market events, as a recording; whatever else they are is passed over."""
+    for batch in batches:
+        for event in batch:
+            if isinstance(event, Trade):
+                instrument = instruments[event.symbol]
+                price, quantity = instrument.price(event.price_ticks), instrument.quantity(event.quantity_lots)
+                yield event.ts_event_ns // 1_000_000, event.symbol, price, quantity, event.side.value
+
+
 class RecordedFlow:
     """A recording, played: around each trade the house holds one level a side, and the trade happens.
 
     In `lockstep` the levels are last ± `slippage_ticks` and without limit, and the recorded trade is printed, not matched, so
-    that a market order gets exactly the recorded price ± slippage; the public sees the recording and nothing else. Otherwise the house takes the recorded quantity at the
-    recorded price out of the book, and whoever waits there at that price or better is served first.
+    that a market order gets exactly the recorded price ± slippage; the public sees the recording and nothing else. Otherwise
+    the house takes the recorded quantity at the recorded price out of the book, and whoever waits there at that price or better
+    is served first.
     """
 
     def __init__(
@@ -214,6 +226,8 @@ class RecordedFlow:
         self._quotes: dict[str, list[Order]] = {}
         self._printed = 0
         self._next = next(self._trades, None)
+        if self._next is not None:  # until it trades, this is the best that is known of its price
+            exchange.markets[self._next.symbol].tape.last_price = self._next.price
 
     @property
     def next_ms(self) -> int | None:

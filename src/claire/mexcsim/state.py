@@ -45,7 +45,7 @@ class Venue:
             config.habits,
             seed=config.seed,
             now_ms=self.started_ms,
-            past_minutes=config.past_minutes,
+            past_minutes=config.past_minutes if config.recording is None else 0,  # a recording has no invented past
         )
         if config.recording is not None:
             self.recorded = RecordedFlow(
@@ -53,8 +53,6 @@ class Venue:
             )
             if config.recorded_times:
                 self.recorded_ms = self.recorded.next_ms
-            for market in exchange.markets.values():
-                market.tape.past.ends_ms = (self.recorded_ms or self.started_ms) // 60_000 * 60_000
         else:
             self.seeded = SeededFlow(exchange, config.flow, config.seed, self.started_ms)
         return exchange

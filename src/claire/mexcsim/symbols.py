@@ -12,6 +12,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from claire.model.errors import ConfigError, did_you_mean
+from claire.model.instrument import Instrument, decimals_of
 from claire.model.money import DECIMALS, decimal_text, units_of
 
 LISTED_TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")
@@ -236,6 +237,39 @@ def choose(names: Iterable[str], rules: Iterable[SymbolRule] = BUILT_IN) -> tupl
             f"{missing[0]}: the simulator has no such symbol.{did_you_mean(missing[0], known)} It has {', '.join(known)}"
         )
     return tuple(known[name] for name in names)
+
+
+def rule_of(
+    instrument: Instrument, *, maker_rate: Decimal = Decimal(0), taker_rate: Decimal = Decimal("0.0005")
+) -> SymbolRule:
+    """Make the rule of a pair that is known as an instrument (of a recording, say).
+
+    Raises:
+        ConfigError: its tick or lot is not a power of ten, and the venue knows no other steps.
+    """
+    price_decimals, quantity_decimals = decimals_of(instrument.tick), decimals_of(instrument.lot)
+    for name, step, decimals in (("tick", instrument.tick, price_decimals), ("lot", instrument.lot, quantity_decimals)):
+        if step != Decimal(1).scaleb(-decimals):
+            raise ConfigError(
+                f"{instrument.symbol}: {name} {step} is not a power of ten; the simulated venue has only such steps;"
+                f" set instruments.{instrument.symbol}.{name}"
+            )
+    return SymbolRule(
+        symbol=instrument.symbol,
+        base=instrument.base,
+        quote=instrument.quote,
+        price_decimals=price_decimals,
+        quantity_decimals=quantity_decimals,
+        start_price=Decimal(1).scaleb(max(0, 2 - price_decimals)),
+        min_notional=instrument.min_notional,
+        min_notional_market=instrument.min_notional,
+        max_notional=Decimal(10**15),
+        max_notional_market=Decimal(10**15),
+        base_fee_decimals=instrument.base_decimals,
+        quote_fee_decimals=instrument.quote_decimals,
+        maker_rate=maker_rate,
+        taker_rate=taker_rate,
+    ).checked()
 
 
 def minimum_units(rule: SymbolRule, *, market: bool) -> tuple[int, int]:
