@@ -16,19 +16,23 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from claire.adapters.config.schema import MexcSettings
 from claire.adapters.marketdata import open_source
 from claire.adapters.venues.mexc.download import Wanted, download, is_whole
-from claire.adapters.venues.mexc.history import BinanceArchive
+from claire.adapters.venues.mexc.history import BinanceArchive, MexcHistory
+from claire.adapters.venues.mexc.opening import open_rest
 from claire.adapters.venues.mexc.symbols import Offer, choose, read_selection
 from claire.adapters.venues.mexc.symbols import Wanted as Rules
 from claire.cli.main import main
 from claire.mexcsim import FlowSettings, SimConfig, Simulator, faults
 from claire.model.errors import ClaireError, DataError
+from claire.model.market import Trade
 from tests.support.rest_server import Line, serving
 
 pytestmark = pytest.mark.asyncio
 
 ACCESS, SECRET = "mx0-access", "planted-secret-of-the-simulator"
+DAYS = (date(2024, 10, 27), date(2024, 10, 28))
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 Cli = Callable[..., Any]
 
@@ -309,6 +313,61 @@ async def test_a_download_that_makes_no_sense_is_refused(cli: Cli, arguments: tu
     assert says in err
 
 
+def trades_at(times_ms: list[int]) -> Callable[[web.Request], web.Response]:
+    """GET aggTrades over trades at these times (whole seconds, as MEXC tells them): the first 1000 of the range."""
+
+    def answer(request: web.Request) -> web.Response:
+        start, end, limit = (int(request.query[name]) for name in ("startTime", "endTime", "limit"))
+        inside = [ms for ms in times_ms if start <= ms <= end][:limit]
+        rows = [
+            {"a": None, "f": None, "l": None, "p": "1.5", "q": "2", "T": ms, "m": ms % 2000 == 0, "M": True}
+            for ms in inside
+        ]
+        return web.json_response(rows)
+
+    return answer
+
+
+async def fetch_trades(server_url: str, target: Path) -> Any:
+    day = DAYS[0]
+    async with open_rest(MexcSettings(rest_url=server_url)) as rest:
+        history = MexcHistory(rest, "ABCUSDT", "aggTrades")
+        return await download(history, Wanted("ABCUSDT", "aggTrades", "1m", day, day), target)
+
+
+def server_of(times_ms: list[int]) -> dict[str, Any]:
+    later = {"serverTime": 1730100000000}
+    return {"/api/v3/time": later, "/api/v3/aggTrades": trades_at(times_ms)}
+
+
+async def test_trades_of_mexc_are_asked_for_in_halves_until_no_answer_is_full(tmp_path: Path) -> None:
+    start_ms = round(datetime(2024, 10, 27, tzinfo=UTC).timestamp() * 1000)
+    times_ms = [start_ms - 1000] + [start_ms + n * 25_000 // 1000 * 1000 for n in range(3400)] + [start_ms + 86_400_000]
+    async with serving(server_of(times_ms)) as server:
+        done = await fetch_trades(server.url, tmp_path / "t.parquet")
+        assert 4 < server.paths().count("/api/v3/aggTrades") < 20
+    assert done.written.rows == 3400
+    market = open_source(tmp_path / "t.parquet")
+    assert market.info.first_ns == start_ms * 1_000_000
+    sides = [trade.side for batch in market.batches() for trade in batch if isinstance(trade, Trade)]
+    assert sides[0] == "SELL"
+    assert set(sides) == {"BUY", "SELL"}
+
+
+async def test_a_second_with_more_trades_than_an_answer_holds_is_said_and_not_cut(tmp_path: Path) -> None:
+    start_ms = round(datetime(2024, 10, 27, 12, tzinfo=UTC).timestamp() * 1000)
+    async with serving(server_of([start_ms] * 1000)) as server:
+        with pytest.raises(DataError, match="--kind klines"):
+            await fetch_trades(server.url, tmp_path / "t.parquet")
+    assert not (tmp_path / "t.parquet").exists()
+
+
+async def test_a_day_that_mexc_does_not_have_is_named(tmp_path: Path) -> None:
+    async with serving(server_of([])) as server:
+        with pytest.raises(DataError, match="no aggTrades of ABCUSDT on 2024-10-27"):
+            await fetch_trades(server.url, tmp_path / "t.parquet")
+
+
 def packed(name: str, text: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -318,7 +377,6 @@ def packed(name: str, text: str) -> bytes:
 
 TRADE_LINE = "1001,84270.10,0.002,2001,2002,{ms},True,True\n"
 KLINE_LINE = "{ms},84270.1,84280.0,84260.0,84275.5,1.5,{end},126400.1,9,0.7,58000.2,0\n"
-DAYS = (date(2024, 10, 27), date(2024, 10, 28))
 
 
 def archive_of(kind: str, *, damage: str = "") -> dict[str, Any]:

@@ -56,11 +56,6 @@ class Keys:
     def __reduce__(self) -> NoReturn:
         raise TypeError("keys are not written anywhere")
 
-    @property
-    def hints(self) -> str:
-        """Enough of the access key to tell which one it is: its first four characters."""
-        return f"{self._access_key[:4]}…"
-
 
 class _Signer:
     """Holds the keys and makes signed queries."""

@@ -197,16 +197,6 @@ def self_symbols() -> Request:
     return _signed("/api/v3/selfSymbols", (), 1, Urgency.ORDINARY)
 
 
-def mx_deduct() -> Request:
-    """Whether fees are taken in MX."""
-    return _signed("/api/v3/mxDeduct/enable", (), 1, Urgency.ORDINARY)
-
-
-def kyc_status() -> Request:
-    """How far the account's owner is verified."""
-    return _signed("/api/v3/kyc/status", (), 1, Urgency.IDLE)
-
-
 def listen_key(method: str, key: str = "") -> Request:
     """Make (POST), list (GET), keep alive (PUT) or end (DELETE) listen keys."""
     takes = cost(1, signed=True, urgency=Urgency.URGENT)
@@ -260,11 +250,6 @@ def klines(
     """Candles of a range, oldest first, at most 500 at once."""
     params = _given(symbol=symbol, interval=interval, startTime=start_ms, limit=limit, endTime=end_ms)
     return _public("/api/v3/klines", params, 1, urgency)
-
-
-def average_price(symbol: str) -> Request:
-    """The average price of the last minutes."""
-    return _public("/api/v3/avgPrice", (("symbol", symbol),), 1, Urgency.ORDINARY)
 
 
 def ticker_24h(symbol: str = "") -> Request:

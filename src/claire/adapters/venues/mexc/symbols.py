@@ -19,7 +19,6 @@ from claire.adapters.venues.mexc.replies import BookTicker, Ticker24h
 from claire.adapters.venues.mexc.rest import MexcRest
 from claire.model.errors import DataError
 from claire.model.instrument import InstrumentRules
-from claire.model.money import plain_text
 
 FORMAT: Final = "claire-symbols-1"
 BPS: Final = Decimal("0.01")
@@ -143,7 +142,7 @@ def write_selection(selection: Selection, file: Path) -> None:
     Raises:
         DataError: the file exists or cannot be written.
     """
-    text = msgspec.json.format(msgspec.json.encode(selection, enc_hook=_plain), indent=1)
+    text = msgspec.json.format(msgspec.json.encode(selection), indent=1)
     try:
         with file.open("xb") as opened:
             opened.write(text + b"\n")
@@ -174,9 +173,3 @@ def read_selection(file: Path) -> Selection:
     if not selection.symbols:
         raise DataError(f"{file}: chose no symbol. Loosen its rules: claire symbols --venue mexc --out FILE")
     return selection
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, Decimal):
-        return plain_text(value)
-    raise NotImplementedError(type(value))

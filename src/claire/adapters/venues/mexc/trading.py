@@ -25,7 +25,6 @@ from claire.gateway.send import OrderSender, Sent
 from claire.model.decisions import Cancel, Intent, VenueReport
 from claire.model.instrument import Instrument
 from claire.model.market import Side
-from claire.model.money import plain_text
 from claire.model.orders import Evidence, OrderType
 
 ORDER_PATIENCE_S: Final = 0.25
@@ -525,13 +524,6 @@ def report_of_submit(order_no: int, submitted: Submitted, at_ns: int) -> VenueRe
 def balances(account: replies.Account) -> dict[str, tuple[Decimal, Decimal]]:
     """Return free and locked amounts by asset."""
     return {balance.asset: (Decimal(balance.free), Decimal(balance.locked)) for balance in account.balances}
-
-
-def describe(ticket: OrderTicket) -> str:
-    """Return a ticket in words, for messages."""
-    amount = ticket.quantity if ticket.quantity is not None else ticket.value
-    words = f"{ticket.side} {plain_text(amount) if amount is not None else '?'} {ticket.symbol} {ticket.type}"
-    return words if ticket.price is None else f"{words} at {plain_text(ticket.price)}"
 
 
 def _submitted(sent: Sent, fault: Fault | None) -> Submitted:
