@@ -58,6 +58,11 @@ def perform(venue: Venue, streams: Streams, fault: f.Fault) -> None:
 
 
 def _change(venue: Venue, symbol: str, now_ms: int, **changes: Any) -> None:
-    rule = msgspec.structs.replace(venue.exchange.markets[symbol].rule, **changes)
+    before = venue.exchange.markets[symbol].rule
+    rule = msgspec.structs.replace(before, **changes)
+    if (rule.tick_units, rule.lot_units) != (before.tick_units, before.lot_units):
+        venue.exchange.clear(symbol, now_ms)
+        venue.settle()
+        venue.flush()  # the last pushes in the old steps
     venue.exchange.change_rule(rule, now_ms)
     venue.settle()

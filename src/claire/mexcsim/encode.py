@@ -194,8 +194,9 @@ def mini_tickers(topic: Topic, days: list[tuple[SymbolRule, DayStats]], send_ms:
     return _bytes(PushDataV3ApiWrapper(channel=topic.name, send_time=send_ms, public_mini_tickers=body))
 
 
-def private_deal(channel: str, rule: SymbolRule, fill: Fill, send_ms: int) -> bytes:
+def private_deal(channel: str, fill: Fill, send_ms: int) -> bytes:
     """One execution, to its account."""
+    rule = fill.order.rule
     body = PrivateDeals(
         price=rule.price_text(fill.price),
         quantity=rule.quantity_text(fill.lots),
@@ -213,9 +214,10 @@ def private_deal(channel: str, rule: SymbolRule, fill: Fill, send_ms: int) -> by
     return _bytes(PushDataV3ApiWrapper(channel=channel, symbol=rule.symbol, send_time=send_ms, private_deals=body))
 
 
-def private_order(channel: str, rule: SymbolRule, changed: OrderChanged, send_ms: int) -> bytes:
+def private_order(channel: str, changed: OrderChanged, send_ms: int) -> bytes:
     """An order as it is now, to its account. A market buy shows its protective limit as price and no amount."""
     order = changed.order
+    rule = order.rule
     filled = order.lots - changed.remaining
     average = changed.cost_units * rule.tick_units // (filled * rule.unit_value) if filled else 0
     amount = 0 if order.kind is Kind.MARKET else order.lots * order.price * rule.unit_value

@@ -161,7 +161,7 @@ class Exchange:
     def rest_for_house(self, market: Market, side: Side, price: int, lots: int, now_ms: int) -> Order:
         """Put an order of the house into the book without matching it (a recording's quote may lock its own other side)."""
         order = Order(
-            self._next_order, self.house, market.rule.symbol, side, Kind.LIMIT, price, lots, remaining=lots, shard=43
+            self._next_order, self.house, market.rule, side, Kind.LIMIT, price, lots, remaining=lots, shard=43
         )
         self._next_order += 1
         market.book.last_order_ms = now_ms
@@ -187,7 +187,7 @@ class Exchange:
         before = market.rule
         steps = (rule.price_decimals, rule.quantity_decimals) != (before.price_decimals, before.quantity_decimals)
         if steps or rule.status == OFFLINE:
-            self._clear(market, now_ms)
+            self.clear(rule.symbol, now_ms)
         if steps:
             price = Decimal(market.tape.last_price).scaleb(-before.price_decimals)
             tape = Tape(rule, Past(rule, 0, 0, now_ms))
@@ -203,7 +203,7 @@ class Exchange:
         order = Order(
             number=self._next_order,
             account=account,
-            symbol=wanted.symbol,
+            rule=market.rule,
             side=wanted.side,
             kind=wanted.kind,
             price=price,
@@ -437,7 +437,7 @@ class Exchange:
         del order.account.open_orders[order.order_id]
         self._tell(order, last_lots, is_maker=is_maker, at_ms=now_ms)
         reason = "ENTRUST_CANCEL" if status is not Status.FILLED else "ENTRUST_UNFROZEN"
-        self._release(order, self.markets[order.symbol].rule, 0, now_ms, reason)
+        self._release(order, order.rule, 0, now_ms, reason)
 
     def _tell(self, order: Order, last_lots: int, *, is_maker: bool, at_ms: int) -> None:
         self.out.append(
@@ -454,7 +454,9 @@ class Exchange:
             )
         )
 
-    def _clear(self, market: Market, now_ms: int) -> None:
+    def clear(self, symbol: str, now_ms: int) -> None:
+        """Cancel every waiting order of a pair, the house's too."""
+        market = self.markets[symbol]
         for half in (market.book.bids, market.book.asks):
             for order in [order for level in list(half.top(len(half))) for order in level.orders]:
                 self.cancel(order, now_ms, "rules_changed")

@@ -95,9 +95,9 @@ class SeededFlow:
         market = self._exchange.markets[symbol]
         if market.rule.status != ONLINE:
             return
-        if market.rule is not drawn.rule:  # other rules since: the old quotes are gone or in old steps
-            drawn.rule, drawn.fair = market.rule, float(market.tape.last_price)
-            drawn.quotes = {}
+        if market.rule.tick_units != drawn.rule.tick_units or market.rule.lot_units != drawn.rule.lot_units:
+            drawn.fair = float(market.tape.last_price)  # in other steps since; the old quotes are gone
+        drawn.rule = market.rule
         self._move(drawn, at_ms, elapsed_s)
         self._quote(market, drawn, at_ms, everything=False)
         if drawn.rng.random() < self._settings.taker_share:

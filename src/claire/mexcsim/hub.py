@@ -155,12 +155,10 @@ class Hub:
             return
         if isinstance(happening, BalanceChanged):
             data = encode.private_account(channel, happening, self._coin(happening.asset), send_ms)
+        elif isinstance(happening, Fill):
+            data = encode.private_deal(channel, happening, send_ms)
         else:
-            rule = self._venue.exchange.markets[symbol].rule
-            if isinstance(happening, Fill):
-                data = encode.private_deal(channel, rule, happening, send_ms)
-            else:
-                data = encode.private_order(channel, rule, happening, send_ms)
+            data = encode.private_order(channel, happening, send_ms)
         self._push(channel, symbol, data, readers)
 
     def _coin(self, asset: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from claire.mexcsim.symbols import SymbolRule
 from claire.model.market import Side
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class Order(Struct, eq=False):
 
     number: int
     account: "Account"
-    symbol: str
+    rule: SymbolRule
+    """The pair's rules when it was made: its price and lots are in their steps."""
     side: Side
     kind: Kind
     price: int
@@ -91,6 +93,11 @@ class Order(Struct, eq=False):
     """The last three digits of the id; the venue's come from where it keeps the pair."""
     visible_from_ms: int = 0
     """Queries do not find it earlier (a fault: the venue's read lag)."""
+
+    @property
+    def symbol(self) -> str:
+        """Its pair."""
+        return self.rule.symbol
 
     @property
     def order_id(self) -> str:

@@ -38,7 +38,7 @@ class Rest:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one call, or do not."""
-        body = await request.text()
+        body = (await request.read()).decode("utf-8", "replace")
         scope = {
             "method": request.method,
             "path": request.path.removeprefix(API),

@@ -5,7 +5,6 @@ cancel tells the state before the cancel.
 """
 
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
@@ -14,7 +13,6 @@ from claire.mexcsim.faults import ReadLag
 from claire.mexcsim.log import What
 from claire.mexcsim.orders import Fill, Order
 from claire.mexcsim.rules import Rejection, mandatory, order_of
-from claire.mexcsim.symbols import SymbolRule
 from claire.model.money import decimal_text
 
 DAY_MS = 86_400_000
@@ -24,7 +22,7 @@ MOST_BATCHED = 20
 def place(call: Call) -> Any:
     """Make an order."""
     order = _place(call, call.params)
-    rule = call.venue.exchange.markets[order.symbol].rule
+    rule = order.rule
     return {
         "symbol": order.symbol,
         "orderId": order.order_id,
@@ -75,9 +73,7 @@ def test(call: Call) -> Any:
 def place_batch(call: Call) -> Any:
     """Make up to 20 orders of one pair; each has its own outcome, in the order of the request."""
     try:
-        wanted = msgspec.json.decode(
-            unquote(mandatory(call.params, "batchOrders")), type=list[dict[str, str | int | float]]
-        )
+        wanted = msgspec.json.decode(mandatory(call.params, "batchOrders"), type=list[dict[str, str | int | float]])
     except msgspec.DecodeError:
         raise Rejection(
             700004, "Mandatory parameter 'batchOrders' was not sent, was empty/null, or malformed."
@@ -129,7 +125,7 @@ def _cancel_all(call: Call, symbol: str | None) -> list[dict[str, Any]]:
 
 
 def _canceled_row(call: Call, order: Order) -> dict[str, Any]:
-    row = order_row(call.venue.exchange.markets[order.symbol].rule, order)
+    row = order_row(order)
     kept = (
         "symbol",
         "orderId",
@@ -152,7 +148,7 @@ def _canceled_row(call: Call, order: Order) -> dict[str, Any]:
 def query(call: Call) -> Any:
     """One order."""
     order = _found(call, unknown=Rejection(-2013, "Order does not exist."), lagging=True)
-    return order_row(call.venue.exchange.markets[order.symbol].rule, order)
+    return order_row(order)
 
 
 def _found(call: Call, unknown: Rejection, *, lagging: bool) -> Order:
@@ -170,7 +166,7 @@ def open_orders(call: Call) -> Any:
     """What waits, of one pair or all."""
     symbol = call.market().rule.symbol if call.params.get("symbol") else None
     return [
-        _row(call, order)
+        order_row(order)
         for order in call.account.open_orders.values()
         if symbol in (None, order.symbol) and _visible(call, order)
     ]
@@ -185,7 +181,7 @@ def all_orders(call: Call) -> Any:
         for order in call.account.orders.values()
         if order.symbol == rule.symbol and start <= order.created_ms <= end and _visible(call, order)
     ]
-    return [order_row(rule, order) for order in found[::-1][: call.limit(500, 1000)]]
+    return [order_row(order) for order in found[::-1][: call.limit(500, 1000)]]
 
 
 def my_trades(call: Call) -> Any:
@@ -198,7 +194,7 @@ def my_trades(call: Call) -> Any:
         for fill in call.account.fills
         if fill.order.symbol == rule.symbol and start <= fill.at_ms <= end and order_id in ("", fill.order.order_id)
     ]
-    return [trade_row(rule, fill) for fill in found[::-1][: call.limit(100, 100)]]
+    return [trade_row(fill) for fill in found[::-1][: call.limit(100, 100)]]
 
 
 def _span(call: Call, now_ms: int, *, default_ms: int, most_ms: int) -> tuple[int, int]:
@@ -215,12 +211,9 @@ def _visible(call: Call, order: Order) -> bool:
     return order.visible_from_ms <= call.venue.clock()
 
 
-def _row(call: Call, order: Order) -> dict[str, Any]:
-    return order_row(call.venue.exchange.markets[order.symbol].rule, order)
-
-
-def order_row(rule: SymbolRule, order: Order) -> dict[str, Any]:
+def order_row(order: Order) -> dict[str, Any]:
     """An order as queries show it."""
+    rule = order.rule
     row: dict[str, Any] = {
         "symbol": order.symbol,
         "orderId": order.order_id,
@@ -246,8 +239,9 @@ def order_row(rule: SymbolRule, order: Order) -> dict[str, Any]:
     return row
 
 
-def trade_row(rule: SymbolRule, fill: Fill) -> dict[str, Any]:
+def trade_row(fill: Fill) -> dict[str, Any]:
     """A fill as myTrades shows it."""
+    rule = fill.order.rule
     return {
         "symbol": rule.symbol,
         "id": fill.trade_id,

@@ -49,6 +49,7 @@ class Simulator:
         self._hub = Hub(self.venue)
         self._streams = Streams(self.venue, self._hub)
         self.venue.settle = self._settle
+        self.venue.flush = self._hub.flush
         self._runner: web.AppRunner | None = None
         self._beating: asyncio.Task[None] | None = None
         self.port = 0

@@ -35,6 +35,8 @@ class Venue:
         self.exchange = self._make_exchange()
         self.settle: Callable[[], None] = _nothing
         """Delivers what the exchange has told; the server sets it."""
+        self.flush: Callable[[], None] = _nothing
+        """Sends what waits for its window; the server sets it."""
         self.tasks: set[asyncio.Task[None]] = set()
         self.failures: list[BaseException] = []
 
