@@ -31,7 +31,7 @@ from claire.stages.execution import Execution
 from tests.contract.venue_desk import ABC, SYMBOL, intent
 
 T = TypeVar("T")
-ACCESS, SECRET = "contract-key", "contract-secret"
+ACCESS, SECRET = "contract-key", "contract-secret"  # pragma: allowlist secret
 WIDE: Final = {bucket: Limit(1e6, 1e6) for bucket in Bucket}
 """A budget that holds nothing back; the budget has tests of its own."""
 

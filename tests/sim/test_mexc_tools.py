@@ -31,7 +31,7 @@ from tests.support.rest_server import Line, serving
 
 pytestmark = pytest.mark.asyncio
 
-ACCESS, SECRET = "mx0-access", "planted-secret-of-the-simulator"
+ACCESS, SECRET = "mx0-access", "planted-secret-of-the-simulator"  # pragma: allowlist secret
 DAYS = (date(2024, 10, 27), date(2024, 10, 28))
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 Cli = Callable[..., Any]

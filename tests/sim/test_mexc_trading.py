@@ -31,7 +31,7 @@ from claire.model.orders import Evidence, OrderType
 from tests.contract.mexc_desk import WIDE
 from tests.contract.venue_desk import intent
 
-ACCESS, SECRET = "mx0-access", "planted-secret-of-the-simulator"
+ACCESS, SECRET = "mx0-access", "planted-secret-of-the-simulator"  # pragma: allowlist secret
 BTC = "BTCUSDT"
 SYMBOLS = (BTC, "MXUSDT", "NOMARKETUSDT", "HUSHMARKETUSDT", "NOIOCUSDT")
 

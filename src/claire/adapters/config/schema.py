@@ -338,7 +338,7 @@ class SecretsSettings(Section):
     """Where secrets lie: the files `mexc_access_key` and `mexc_secret_key`."""
 
     path: Text = _key(
-        "", "Folder of secrets: one file each, readable by its owner only (chmod 600). Alias: `SECRETS_PATH`."
+        "", "Folder with one file for each secret, readable by its owner only (chmod 600). Alias: `SECRETS_PATH`."
     )
 
 
