@@ -432,3 +432,29 @@ async def test_a_scenario_file_that_is_wrong_is_named(tmp_path: Path, content: s
 async def test_every_kind_of_fault_is_known_to_scenario_files():
     made = {kind for kind in vars(f).values() if isinstance(kind, type) and issubclass(kind, f.Fault)}
     assert set(scenario.kinds().values()) == made - {f.Fault, f.RestFault, f.StreamFault, f.Deed}
+
+
+async def test_the_last_push_in_old_steps_comes_before_the_rules_change(client: SimClient):
+    socket = await client.socket(DEPTH)
+    client.sim.fault(f.ChangeRules(symbol="BTCUSDT", price_decimals=1))
+    (push,) = await socket.push()
+    levels = [*push.public_aggre_depths.asks, *push.public_aggre_depths.bids]
+    assert {level.quantity for level in levels} == {"0"}
+    assert all(Decimal(80_000) < Decimal(level.price) < Decimal(90_000) for level in levels)
+    assert len(client.sim.books["BTCUSDT"].bids) == 0
+
+
+async def test_a_market_goes_on_in_its_new_steps():
+    config = SimConfig(
+        seed=3, flow=FlowSettings(events_per_s=200), symbols=SimConfig().symbols[:1], limits=Limits(enabled=False)
+    )
+    async with Simulator(config) as sim:
+        sim.add_account(KEY, SECRET)
+        sim.fault(f.ChangeRules(symbol="BTCUSDT", price_decimals=1, min_notional="5"))
+        tape = sim.venue.exchange.markets["BTCUSDT"].tape
+        await eventually(lambda: tape.count > 5)
+        assert (
+            Decimal(80_000)
+            < Decimal(sim.venue.exchange.markets["BTCUSDT"].rule.price_text(tape.last_price))
+            < Decimal(90_000)
+        )

@@ -168,7 +168,7 @@ class TestRecorded:
 
     async def test_a_price_off_the_pairs_steps_is_named(self):
         rows = recording((0, "BUY", "2.10001", "10"))
-        with pytest.raises(DataError, match="trade 1 of XRPUSDT: price 2.10001"):
+        with pytest.raises(DataError, match="trade 1 of XRPUSDT: price 2[.]10001"):
             Simulator(SimConfig(recording=rows))
 
 
@@ -183,7 +183,7 @@ class TestServer:
         assert not path.exists()
 
     async def test_it_listens_on_loopback_only(self):
-        with pytest.raises(SafetyRefusal, match=r"0\.0\.0\.0"):
+        with pytest.raises(SafetyRefusal, match="loopback only"):
             Simulator(SimConfig(host="0.0.0.0"))  # noqa: S104
 
     async def test_a_port_that_is_taken_is_named(self):

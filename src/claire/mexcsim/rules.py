@@ -16,6 +16,7 @@ from claire.model.money import decimal_text, units_of
 
 CLIENT_ID_LENGTH = 32
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+DIGITS = frozenset("0123456789.eE+-")
 SELF_TRADE_MODES = ("", "cancel_maker", "cancel_taker", "cancel_both")
 
 
@@ -113,6 +114,8 @@ def number(params: Mapping[str, str], name: str) -> Decimal:
         raise Rejection(700008, f"Illegal characters found in parameter '{name}'.") from None
     if not value.is_finite() or len(text) > 40 or abs(value.adjusted()) > 40:
         raise Rejection(10096, f"{name} is wrong: {text[:40]}")
+    if not DIGITS.issuperset(text):  # Python reads more than a venue does: other scripts, blanks, underscores
+        raise Rejection(700008, f"Illegal characters found in parameter '{name}'.")
     if value <= 0:
         raise Rejection(10102, f"{name} cannot be less than or equal to zero")
     return value
