@@ -7,6 +7,7 @@ import pytest
 from claire.model.market import Side
 from claire.model.orders import OrderState, OrderType
 from tests.contract.mexc_desk import MexcDesk
+from tests.contract.mexc_stream_desk import MexcStreamDesk
 from tests.contract.venue_contract import VenueContract
 
 
@@ -28,6 +29,17 @@ class TestMexcWithFeesInQuote(VenueContract):
     @pytest.fixture
     def desk(self) -> Iterator[MexcDesk]:
         desk = MexcDesk(fee_asset="quote", taker_rate="0.00075")
+        yield desk
+        desk.close()
+
+
+class TestMexcOverTheStream(VenueContract):
+    no_such_symbol = "-1121"
+    no_money = "30004"
+
+    @pytest.fixture
+    def desk(self) -> Iterator[MexcStreamDesk]:
+        desk = MexcStreamDesk()
         yield desk
         desk.close()
 

@@ -116,7 +116,7 @@ def new_order(ticket: OrderTicket, *, reduces: bool = False) -> Request:
 
 def test_order(ticket: OrderTicket) -> Request:
     """Have the venue look at an order without making it."""
-    return _create("/api/v3/order/test", ticket.params, Urgency.ORDINARY, (Bucket.ORDERS,))
+    return _create("/api/v3/order/test", ticket.params, Urgency.ORDINARY, ())
 
 
 def batch(tickets: Sequence[OrderTicket]) -> Request:

@@ -473,11 +473,11 @@ class MexcTrading:
         """A purchase about as small as the symbol's rules allow."""
         rules = self.tradables[symbol]
         lot = rules.instrument.lot
-        ticker = await self.rest.get(requests.ticker_price(symbol), replies.PriceTicker)
+        price = await self._price(symbol, with_all_others=True)
         worth = 2 * max(rules.instrument.min_notional, Decimal(1))
-        lots = max(worth // (ticker.price * lot) + 1, rules.min_quantity // lot + 1)
-        price = None if kind is OrderType.MARKET else Decimal(ticker.price)
-        return OrderTicket(symbol, Side.BUY, kind, "", quantity=lots * lot, price=price)
+        lots = max(worth // (price * lot) + 1, rules.min_quantity // lot + 1)
+        limit = None if kind is OrderType.MARKET else price
+        return OrderTicket(symbol, Side.BUY, kind, "", quantity=lots * lot, price=limit)
 
     async def _complete_look(self, symbol: str, client_order_id: str, start_ms: int) -> OrderInfo | None:
         found = await self.order(symbol, client_order_id=client_order_id)
@@ -491,14 +491,18 @@ class MexcTrading:
                 return await self.order(symbol, order_id=str(trade.order_id))
         return None
 
-    async def _price(self, symbol: str) -> Decimal:
-        """The last price of a pair, at most a minute old."""
+    async def _price(self, symbol: str, *, with_all_others: bool = False) -> Decimal:
+        """The last price of a pair, at most a minute old. All pairs cost the venue's budget no more than one."""
         now_ns = self.rest.gate.monotonic_ns()
         known = self._prices.get(symbol)
         if known is None or now_ns - known[0] > 60_000_000_000:
-            ticker = await self.rest.get(requests.ticker_price(symbol), replies.PriceTicker)
-            known = self._prices[symbol] = now_ns, Decimal(ticker.price)
-        return known[1]
+            if with_all_others:
+                tickers = await self.rest.get(requests.ticker_price(), tuple[replies.PriceTicker, ...])
+                self._prices |= {ticker.symbol: (now_ns, Decimal(ticker.price)) for ticker in tickers}
+            if symbol not in self._prices or not with_all_others:
+                ticker = await self.rest.get(requests.ticker_price(symbol), replies.PriceTicker)
+                self._prices[symbol] = now_ns, Decimal(ticker.price)
+        return self._prices[symbol][1]
 
 
 def collared(side: Side, price_ticks: int) -> int:

@@ -161,13 +161,19 @@ class MexcVenue:
             wait_s = LOOK_EVERY_S
 
     async def _cancel(self, command: Cancel) -> None:
-        order = self._orders[command.order_no]
+        order = self._orders.get(command.order_no)
+        if order is None:
+            self._refuse_cancel(command.order_no, "-2011", "no such order was sent")
+            return
         fault = await self._trading.cancel(command, order.intent.client_order_id)
-        if fault is not None and not order.is_over:
-            at_ns = self._now_ns()
-            report = VenueReport(command.order_no, at_ns, Evidence.CANCEL_REFUSED, code=fault.code, reason=fault.reason)
-            self._pass_on((report,))
-        await self._look(command.order_no)
+        if fault is not None:
+            self._refuse_cancel(command.order_no, fault.code, fault.reason)
+        if not order.is_over:
+            await self._look(command.order_no)
+
+    def _refuse_cancel(self, order_no: int, code: str, reason: str) -> None:
+        if self._on_report is not None:
+            self._on_report(VenueReport(order_no, self._now_ns(), Evidence.CANCEL_REFUSED, code=code, reason=reason))
 
     async def _look(self, order_no: int) -> None:
         order = self._orders[order_no]
