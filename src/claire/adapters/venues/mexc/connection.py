@@ -71,8 +71,8 @@ SYSTEM_CLOCKS: Final = Clocks(time.time_ns, time.monotonic_ns)
 class Listener(Protocol):
     """Who hears what a connection receives. Called in the order of arrival, and never slow."""
 
-    def frame(self, connection: "Connection", data: bytes, ts_recv_ns: int, now_ns: int) -> None:
-        """Take one binary frame."""
+    def frame(self, connection: "Connection", data: bytes, ts_recv_ns: int, now_ns: int) -> bool:
+        """Take one binary frame; tell whether the reader is behind and the connection has to wait for `room`."""
 
     def text(self, connection: "Connection", text: str, ts_recv_ns: int) -> None:
         """Take one text frame, before its meaning is acted on."""
@@ -82,9 +82,6 @@ class Listener(Protocol):
 
     def not_understood(self, connection: "Connection", text: str) -> None:
         """Note a text that means nothing to this version."""
-
-    def is_full(self) -> bool:
-        """Tell whether the reader is behind and the connection has to wait."""
 
     async def room(self) -> None:
         """Wait until the reader has caught up."""
@@ -190,7 +187,8 @@ class Connection:
             ts_recv_ns, heard_ns = wall_ns(), now_ns()
             if message.type is BINARY:
                 self._heard_ns = heard_ns
-                take(self, message.data, ts_recv_ns, heard_ns)
+                if take(self, message.data, ts_recv_ns, heard_ns):
+                    await listener.room()
             elif message.type is TEXT:
                 self._heard_ns = heard_ns
                 listener.text(self, message.data, ts_recv_ns)
@@ -198,8 +196,6 @@ class Connection:
                     return INVALID_LISTEN_KEY
             else:
                 return _ending(ws, message)
-            if listener.is_full():
-                await listener.room()
 
     def _understand(self, text: str) -> bool:
         """Act on one text; tell whether the connection is of no use any more."""

@@ -13,7 +13,7 @@ clock (a stream has stalled, a connection is down) enters as an input too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ from claire.adapters.venues.mexc.localbook import LocalBook
 from claire.adapters.venues.mexc.pushes import Decoded, DecodeError, DepthUpdate
 from claire.adapters.venues.mexc.restbodies import warm_up, whole_book
 from claire.model.instrument import Instrument
-from claire.model.market import Depth, MarketEvent, TopOfBook, Trade
+from claire.model.market import Depth, TopOfBook, Trade
 
 STALE_NS: Final = 5_000_000_000
 """A trade this much older than its symbol's latest one is history, not news."""
@@ -47,9 +47,11 @@ AHEAD_NS: Final = 5_000_000_000
 SKEW_NS: Final = 1_000_000_000
 """The venue itself takes requests at most this far ahead of its clock."""
 
-GENERATION_IDS: Final = 100_000
+LATEST_NS: Final = 2**63 - 1
+
+GENERATION_FRAMES: Final = 50_000
 GENERATION_NS: Final = 600_000_000_000
-"""Trade ids are remembered until both so many others, or so much time, have come after them; at most twice that."""
+"""Trade ids are remembered in two generations; a new one begins after so many frames with trades, or so much time."""
 
 
 class Seen(Struct):
@@ -65,6 +67,9 @@ class Seen(Struct):
     gap: str = ""
     """Why trades may be missing right now; empty: none are."""
     gap_from_ns: int = 0
+    ids: dict[str, None] = {}
+    """Trade ids of this generation."""
+    older_ids: dict[str, None] = {}
     top: tuple[int, int, int, int] = (0, 0, 0, 0)
     top_version: int = 0
 
@@ -85,8 +90,7 @@ class FeedDecoder:
         self._frames = FrameDecoder(instruments)
         self._decode = self._frames.decode
         self._seen: dict[str, Seen] = {}
-        self._ids: dict[tuple[str, str], None] = {}
-        self._older_ids: dict[tuple[str, str], None] = {}
+        self._frames_of_generation = 0
         self._generation_ns = 0
         self._links: dict[int, tuple[str, ...]] = {}
         self._carriers: dict[str, dict[int, None]] = {}
@@ -115,14 +119,12 @@ class FeedDecoder:
         counters = self.counters
         counters.decoded_messages_total += 1
         counters.last_message_ts_ms = ts_recv_ns // 1_000_000
-        send_ns = decoded.send_ns
+        send_ns, kind = decoded.send_ns, decoded.kind
         events: list[FeedEvent] = []
-        if decoded.new_fields or decoded.unknown:
-            events += self._changed(decoded, ts_recv_ns)
-        if send_ns is not None and (abs(ts_recv_ns - send_ns) > SKEW_NS) is not self._is_skewed:
-            events += self._skew(decoded, send_ns, ts_recv_ns)
-        counters.skewed_frames_total += self._is_skewed
-        kind = decoded.kind
+        if decoded.new_fields or kind is None:
+            self._changed(decoded, ts_recv_ns, events)
+        if send_ns is not None and (self._is_skewed or not -SKEW_NS <= ts_recv_ns - send_ns <= SKEW_NS):
+            self._skew(decoded, send_ns, ts_recv_ns, events)
         if kind is Kind.DEALS:
             self._trades(decoded, ts_recv_ns, events)
         elif kind is Kind.DEPTH:
@@ -200,43 +202,48 @@ class FeedDecoder:
     # -- trades -------------------------------------------------------------------------------------------------------------
 
     def _trades(self, decoded: Decoded, ts_recv_ns: int, events: list[FeedEvent]) -> None:
-        symbol = decoded.symbol
-        seen = self._seen.get(symbol) or self._of(symbol)
+        """Pass on the trades that are news. Every trade of a run passes here: what is rare is elsewhere."""
+        seen = self._seen.get(decoded.symbol) or self._of(decoded.symbol)
         if seen.gap:
-            events.append(self._close_gap(symbol, seen, ts_recv_ns))
+            events.append(self._close_gap(decoded.symbol, seen, ts_recv_ns))
         seen.heard_ns = ts_recv_ns
-        counters, ids, older = self.counters, self._ids, self._older_ids
-        trade: MarketEvent
+        ids, older, last_ns, last_trade_ns = seen.ids, seen.older_ids, seen.last_ns, seen.last_trade_ns
+        latest_ns = decoded.send_ns + AHEAD_NS if decoded.send_ns is not None else LATEST_NS
+        trade: Any  # the deals channel brings nothing else
         for trade in decoded.events:
-            if type(trade) is not Trade:
-                continue
             trade_id = trade.trade_id
-            if trade_id:
-                key = (symbol, trade_id)
-                if key in ids or key in older:
-                    counters.duplicate_trades_total += 1
-                    continue
-                ids[key] = None
-            else:
+            if not trade_id:
                 events += self._say(
                     AlertKind.NO_TRADE_IDS, "", decoded.channel, _NO_IDS, ts_recv_ns, stops_entries=True
                 )
+            elif trade_id in ids or trade_id in older:
+                self.counters.duplicate_trades_total += 1
+                continue
+            else:
+                ids[trade_id] = None
             at_ns = trade.ts_event_ns
-            if at_ns < seen.last_trade_ns or (decoded.send_ns is not None and at_ns > decoded.send_ns + AHEAD_NS):
-                if not self._is_usable(trade, seen, decoded, events, ts_recv_ns):
-                    continue
+            if last_trade_ns <= at_ns <= latest_ns:
+                last_trade_ns = seen.last_trade_ns = at_ns
+            elif not self._is_usable(trade, seen, decoded, events, ts_recv_ns):
+                continue
+            if at_ns < last_ns:
+                events.append(replace(trade, ts_event_ns=last_ns))
             else:
-                seen.last_trade_ns = at_ns
-            if at_ns < seen.last_ns:
-                events.append(replace(trade, ts_event_ns=seen.last_ns))
-            else:
-                seen.last_ns = at_ns
+                last_ns = at_ns
                 events.append(trade)
-            counters.trades_total += 1
+            self.counters.trades_total += 1
+        seen.last_ns = last_ns
         if not seen.first_trade_ns:
             seen.first_trade_ns = seen.last_trade_ns
-        if len(ids) >= GENERATION_IDS or ts_recv_ns - self._generation_ns >= GENERATION_NS:
-            self._ids, self._older_ids, self._generation_ns = {}, ids, ts_recv_ns
+        self._frames_of_generation += 1
+        if self._frames_of_generation >= GENERATION_FRAMES or ts_recv_ns - self._generation_ns >= GENERATION_NS:
+            self._next_generation(ts_recv_ns)
+
+    def _next_generation(self, ts_recv_ns: int) -> None:
+        """Forget the older half of the trade ids."""
+        self._frames_of_generation, self._generation_ns = 0, ts_recv_ns
+        for seen in self._seen.values():
+            seen.ids, seen.older_ids = {}, seen.ids
 
     def _is_usable(self, trade: Trade, seen: Seen, decoded: Decoded, events: list[FeedEvent], ts_recv_ns: int) -> bool:
         """Judge a trade whose time does not fit: before its predecessor's, or after the push that brought it."""
@@ -371,9 +378,8 @@ class FeedDecoder:
                 self._publish(self._of(channel.symbol), book, found, events)
         return events
 
-    def _changed(self, decoded: Decoded, ts_recv_ns: int) -> list[FeedEvent]:
+    def _changed(self, decoded: Decoded, ts_recv_ns: int, events: list[FeedEvent]) -> None:
         """Tell that the venue sends something new: a field is told once, an unknown message stops entries."""
-        events: list[FeedEvent] = []
         for message, number in decoded.new_fields:
             self.counters.unknown_fields_total += 1
             text = f"MEXC sends field {number} of {message}, which the schema does not know; compare proto/ with the venue's"
@@ -382,19 +388,18 @@ class FeedDecoder:
             self.counters.unknown_messages_total += 1
             what = decoded.unknown
             events += self._say(AlertKind.UNKNOWN_MESSAGE, "", what, what, ts_recv_ns, stops_entries=True)
-        return events
 
-    def _skew(self, decoded: Decoded, send_ns: int, ts_recv_ns: int) -> list[FeedEvent]:
-        """Tell that send and receive times have come apart, or have come together again."""
-        self._is_skewed = not self._is_skewed
-        if not self._is_skewed:
-            return []
-        offset_ms = (send_ns - ts_recv_ns) // 1_000_000
-        text = (
-            f"MEXC's time is {offset_ms} ms off ours in a push of {decoded.channel}; the push is late, or a clock is wrong."
-            " Check this machine's clock: claire doctor --venue mexc"
-        )
-        return [FeedAlert(AlertKind.CLOCK_SKEW, decoded.symbol, text, False, ts_recv_ns)]
+    def _skew(self, decoded: Decoded, send_ns: int, ts_recv_ns: int, events: list[FeedEvent]) -> None:
+        """Count a frame whose send and receive times are apart; tell when that begins."""
+        was_skewed, self._is_skewed = self._is_skewed, abs(ts_recv_ns - send_ns) > SKEW_NS
+        self.counters.skewed_frames_total += self._is_skewed
+        if self._is_skewed and not was_skewed:
+            offset_ms = (send_ns - ts_recv_ns) // 1_000_000
+            text = (
+                f"MEXC's time is {offset_ms} ms off ours in a push of {decoded.channel}; the push is late, or a clock is"
+                " wrong. Check this machine's clock: claire doctor --venue mexc"
+            )
+            events.append(FeedAlert(AlertKind.CLOCK_SKEW, decoded.symbol, text, False, ts_recv_ns))
 
     def _say(
         self, kind: AlertKind, symbol: str, once: str, text: str, ts_recv_ns: int, *, stops_entries: bool = False

@@ -131,7 +131,7 @@ FeedEvent = Trade | TopOfBook | Depth | FeedGap | FeedAlert | WarmUp
 """What the decoder answers."""
 
 
-class FeedItem(Struct, frozen=True):
+class FeedItem(Struct, frozen=True, gc=False):
     """One input and what it gave: the input goes to the journal, the events to the pipeline."""
 
     input: FeedInput

@@ -221,22 +221,26 @@ class MexcMarketData:
 
     # -- Listener: what connections say ---------------------------------------------------------------------------------------
 
-    def frame(self, connection: Connection, data: bytes, ts_recv_ns: int, now_ns: int) -> None:
-        """Decode one frame and queue what it gave."""
+    def frame(self, connection: Connection, data: bytes, ts_recv_ns: int, now_ns: int) -> bool:
+        """Decode one frame and queue what it gave. Every frame of a run passes here."""
         decoder = self.decoder
         events = decoder.feed(connection.number, data, ts_recv_ns)
         name = decoder.channel
         if connection.serves:
             rhythm = self._rhythms.get(name)
             if rhythm is not None:
-                rhythm.hear(now_ns)
-            self._pulses[connection.slot].hear(now_ns)
-        table = connection.table
-        if name in table.unheard:
-            table.heard(name)
+                rhythm.last_ns = now_ns
+                rhythm.count += 1
+            rhythm = self._pulses[connection.slot]
+            rhythm.last_ns = now_ns
+            rhythm.count += 1
+        if name in connection.table.unheard:
+            connection.table.heard(name)
         if decoder.wants_snapshots:
             self._snapshots.wanted.set()
-        self._put(FeedItem(RawFrame(connection.number, data, ts_recv_ns), events))
+        outbox = self._outbox
+        outbox.put(FeedItem(RawFrame(connection.number, data, ts_recv_ns), events))
+        return len(outbox.items) >= outbox.size
 
     def text(self, connection: Connection, text: str, ts_recv_ns: int) -> None:
         """Hand on a control text."""
@@ -269,10 +273,6 @@ class MexcMarketData:
         self.counters.unknown_messages_total += 1
         words = f"MEXC said on connection {connection.number} what this version does not understand: {text!r}"
         self._alert(AlertKind.UNKNOWN_MESSAGE, "", words, stops_entries=True)
-
-    def is_full(self) -> bool:
-        """Tell whether the reader is behind."""
-        return self._outbox.is_full
 
     async def room(self) -> None:
         """Wait until the reader has taken something."""

@@ -15,8 +15,9 @@ class Outbox(Generic[T]):
 
     def __init__(self, size: int) -> None:
         """Count as full from `size` items on."""
-        self._size = size
-        self._items: deque[T] = deque()
+        self.size = size
+        self.items: deque[T] = deque()
+        """What nobody has read yet."""
         self._has_items = asyncio.Event()
         self._has_room = asyncio.Event()
         self._failure: BaseException | None = None
@@ -24,14 +25,14 @@ class Outbox(Generic[T]):
 
     def put(self, item: T) -> None:
         """Add an item, also where it is full."""
-        self._items.append(item)
+        self.items.append(item)
         if not self._has_items.is_set():
             self._has_items.set()
 
     @property
     def is_full(self) -> bool:
         """Whether the reader is behind."""
-        return len(self._items) >= self._size
+        return len(self.items) >= self.size
 
     async def room(self) -> None:
         """Wait until the reader has taken something, or nobody will any more."""
@@ -56,7 +57,7 @@ class Outbox(Generic[T]):
         Raises:
             BaseException: what `fail` was given.
         """
-        items = self._items
+        items = self.items
         while True:
             while not items:
                 if self._failure is not None:

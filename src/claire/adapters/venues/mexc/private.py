@@ -165,13 +165,14 @@ class PrivateStream:
 
     # -- Listener --------------------------------------------------------------------------------------------------------
 
-    def frame(self, connection: Connection, data: bytes, ts_recv_ns: int, now_ns: int) -> None:
+    def frame(self, connection: Connection, data: bytes, ts_recv_ns: int, now_ns: int) -> bool:
         """Decode one frame and queue what it gave."""
         for name in tuple(connection.table.unheard):
             connection.table.heard(name)  # quiet channels are no worry here: nobody waits for a first message
         self._outbox.put(
             PrivateItem(RawFrame(connection.number, data, ts_recv_ns), self.decoder.feed(data, ts_recv_ns))
         )
+        return self._outbox.is_full
 
     def text(self, connection: Connection, text: str, ts_recv_ns: int) -> None:
         """Hand on a control text."""
@@ -199,10 +200,6 @@ class PrivateStream:
         self.counters.unknown_messages_total += 1
         words = f"MEXC said on the private stream what this version does not understand: {text!r}"
         self._alert(AlertKind.UNKNOWN_MESSAGE, words, stops_entries=True)
-
-    def is_full(self) -> bool:
-        """Tell whether the reader is behind."""
-        return self._outbox.is_full
 
     async def room(self) -> None:
         """Wait until the reader has taken something."""

@@ -38,7 +38,8 @@ WIDEST: Final = 1.5
 """Silence allowed, in widest recent gaps."""
 
 LEARNT: Final = 20
-"""Messages from which on a rhythm is known."""
+LEARNT_NS: Final = 3 * SECOND
+"""A rhythm is known after so many messages in no less than so much time: a burst at the beginning tells nothing."""
 
 HALF_LIFE_NS: Final = 60 * SECOND
 """Of what is remembered about the mean."""
@@ -74,6 +75,8 @@ class Rhythm(Struct):
     count: int = 0
     counted: int = 0
     looked_ns: int = 0
+    heard_ns: int = 0
+    """`last_ns` at the last look."""
     weight: float = 0.0
     """Messages remembered, decaying."""
     span_ns: float = 0.0
@@ -91,7 +94,7 @@ class Rhythm(Struct):
     @property
     def is_learnt(self) -> bool:
         """Whether enough messages came to judge a silence."""
-        return self.count >= LEARNT
+        return self.count >= LEARNT and self.span_ns >= LEARNT_NS
 
     @property
     def allowed_ns(self) -> int:
@@ -102,16 +105,12 @@ class Rhythm(Struct):
         return round(min(CEILING_NS, max(FLOOR_NS, MEANS * mean, WIDEST * self.widest_ns)))
 
     def hear(self, now_ns: int) -> None:
-        """Note one message."""
-        if self.count >= LEARNT:
-            silence = now_ns - self.last_ns
-            if silence > self.widest_ns and not self.stalled:
-                self.widest_ns = silence
+        """Note one message. The hot path writes `last_ns` and `count` itself."""
         self.last_ns = now_ns
         self.count += 1
 
     def look(self, now_ns: int) -> None:
-        """Learn from what came since the last look."""
+        """Learn from what came since the last look; silences are known to the length of a look."""
         seen, elapsed = self.count - self.counted, now_ns - self.looked_ns
         if elapsed <= 0:
             return
@@ -119,7 +118,9 @@ class Rhythm(Struct):
         self.weight = self.weight * keep + seen
         self.span_ns = self.span_ns * keep + elapsed
         self.widest_ns *= 0.5 ** (elapsed / WIDEST_HALF_LIFE_NS)
-        self.counted, self.looked_ns = self.count, now_ns
+        if not self.stalled:
+            self.widest_ns = max(self.widest_ns, float(self.last_ns - self.heard_ns))
+        self.counted, self.looked_ns, self.heard_ns = self.count, now_ns, self.last_ns
 
 
 class Watchdog:
@@ -138,8 +139,8 @@ class Watchdog:
         """Start to watch a stream, or go on after a pause or a stall (what is known of its rhythm stays)."""
         rhythm = self._streams.get(key)
         if rhythm is None:
-            rhythm = self._streams[key] = Rhythm(last_ns=now_ns, looked_ns=now_ns)
-        rhythm.last_ns = rhythm.looked_ns = now_ns
+            rhythm = self._streams[key] = Rhythm(last_ns=now_ns)
+        rhythm.last_ns = rhythm.looked_ns = rhythm.heard_ns = now_ns
         rhythm.counted = rhythm.count
         rhythm.asked_ns = rhythm.quiet_until_ns = 0
         rhythm.suspect = rhythm.stalled = rhythm.paused = False
@@ -158,9 +159,9 @@ class Watchdog:
             if rhythm.paused:
                 continue
             if rhythm.count != rhythm.counted:
+                rhythm.look(now_ns)
                 rhythm.suspect = rhythm.stalled = False
                 rhythm.asked_ns = rhythm.quiet_until_ns = 0
-                rhythm.look(now_ns)
             elif rhythm.suspect:
                 if rhythm.asked_ns and rhythm.is_learnt and now_ns - rhythm.asked_ns > EVIDENCE_NS:
                     verdicts.append(self._stall(key, rhythm, now_ns))
