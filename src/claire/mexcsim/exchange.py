@@ -375,7 +375,8 @@ class Exchange:
         return rule.quote, round_units(divide_half_even(cost * rate, ONE), rule.quote_fee_decimals)
 
     def _fee_in_mx(self, quote: str, cost: int, rate: int) -> int | None:
-        worth = divide_half_even(cost * rate * (100 - int(self.habits.mx_discount_pct)), ONE * 100)
+        paid = units_of(100 - self.habits.mx_discount_pct)
+        worth = divide_half_even(cost * rate * paid, ONE * ONE * 100)
         if quote == "MX":
             return round_units(worth, MX_FEE_DECIMALS)
         if quote != "USDT":
