@@ -103,8 +103,9 @@ def test_the_strongest_end_wins_in_whatever_order_it_is_heard(heard: tuple[Evide
     assert life(E.SENT, *heard).state is S.CANCELED
 
 
-def test_an_intent_that_was_not_sent_ends_there() -> None:
-    order = life(E.NOT_SENT)
+@pytest.mark.parametrize("heard", [(E.NOT_SENT,), (E.SENT, E.NOT_SENT)])
+def test_an_order_that_never_left_ends_there(heard: tuple[Evidence, ...]) -> None:
+    order = life(*heard)
     assert (order.state, order.is_terminal) == (S.NOT_SENT, True)
 
 
@@ -114,7 +115,8 @@ def test_an_intent_that_was_not_sent_ends_there() -> None:
         ((), E.ACKNOWLEDGED),
         ((), E.CANCELED),
         ((), E.UNKNOWN),
-        ((E.SENT,), E.NOT_SENT),
+        ((E.SENT, E.ACKNOWLEDGED), E.NOT_SENT),
+        ((E.SENT, E.UNKNOWN), E.NOT_SENT),
         ((E.SENT,), E.ABSENT),
         ((E.SENT, E.ACKNOWLEDGED), E.ABSENT),
     ],

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from claire import __version__
 from claire.cli import plan
+from claire.cli.mexcsim import mexc_sim
 from claire.cli.output import complain
 from claire.cli.venue import symbols
 from claire.model.errors import ClaireError, UsageError, did_you_mean
@@ -118,7 +119,8 @@ Venue = Annotated[
     str, typer.Option("--venue", metavar="VENUE", help="Whose trades, where a file holds several venues.")
 ]
 Source = Annotated[
-    str, typer.Option("--source", metavar="SOURCE", help="synth[:KEY=VALUE,...] (seed, rate, ...) or recorded:FILE.")
+    str,
+    typer.Option("--source", metavar="SOURCE", help="synth[:KEY=VALUE,...] (seed, rate, ...), recorded:FILE, or mexc."),
 ]
 Data = Annotated[
     list[Path] | None,
@@ -157,7 +159,14 @@ def run(
     start: Start = "",
     end: End = "",
     mode: Annotated[
-        str, typer.Option(metavar="MODE", help="paper. Other modes are refused until they are built.")
+        str,
+        typer.Option(metavar="MODE", help="paper, or testnet (over the wire, to a simulator of the venue)."),
+    ] = "",
+    universe: Annotated[
+        str,
+        typer.Option(
+            "--symbols", metavar="N|FILE", help="Live: the N most traded, or a choice of claire symbols --out."
+        ),
     ] = "",
     symbol: Symbols = None,
     venue: Venue = "",
@@ -167,7 +176,7 @@ def run(
     runs: Runs = None,
     json: Json = False,
 ) -> int:
-    """Trade with paper money over a synthetic market (the default) or a recorded one.
+    """Trade with paper money over a synthetic market (the default), a recorded or a live one.
 
     Ctrl-C ends the run in order: journal, ledger and summary are complete. A second Ctrl-C ends it at once.
     """
@@ -186,6 +195,7 @@ def run(
             runs=runs,
             as_json=json,
             mode=mode,
+            universe=universe,
             speed=speed,
             start=start,
             end=end,
@@ -277,6 +287,7 @@ def doctor(
 
 
 app.command("symbols")(symbols)
+app.command("mexc-sim")(mexc_sim)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,9 +11,10 @@ from claire.adapters.config.schema import Settings
 from claire.adapters.config.strategies import convert
 from claire.adapters.config.words import meant
 from claire.engine.ports import MarketSource
-from claire.model.errors import DataError, SafetyRefusal, UsageError, did_you_mean
+from claire.model.errors import DataError, UsageError, did_you_mean
 
-KINDS = ("synth", "stub", "recorded", "mexc_pb")
+LIVE_SOURCES = ("mexc", "mexc_pb")
+KINDS = ("synth", "stub", "recorded", *LIVE_SOURCES)
 SYNTH_DURATION_S = 5400
 """Market time of a synthetic market where nothing else is said: 1.5 hours, 45 seconds at the usual speed."""
 SYNTH_SPEED = 120.0
@@ -35,7 +36,7 @@ class Wanted(Struct, frozen=True):
     @property
     def label(self) -> str:
         """What results say about the market."""
-        if self.kind == "recorded":
+        if self.kind in ("recorded", "live"):
             return ""
         return "STUB: synthetic market" if self.is_stub else "synthetic market"
 
@@ -53,6 +54,11 @@ class Window(Struct, frozen=True):
         return self.start_ns is None and self.end_ns is None and self.duration_s is None
 
 
+def is_live(text: str) -> bool:
+    """Whether a source is the live market."""
+    return text in LIVE_SOURCES
+
+
 def wanted(text: str, data: Sequence[Path], default: str) -> Wanted:
     """Understand `--source` and `--data`.
 
@@ -65,11 +71,8 @@ def wanted(text: str, data: Sequence[Path], default: str) -> Wanted:
             raise UsageError(f"--data {data[0]} and --source {text} name two markets; give one of them")
         return Wanted("recorded", tuple(map(str, data)))
     kind, _, rest = (text or default).partition(":")
-    if kind == "mexc_pb":
-        raise SafetyRefusal(
-            "the source mexc_pb (live MEXC market data) is not built yet. The nearest are"
-            " --source synth (a synthetic market) and --source recorded:FILE."
-        )
+    if is_live(kind):
+        raise UsageError(f"--source {kind} is a live market: claire run trades it, a backtest needs --data FILE")
     if kind == "recorded":
         if not rest:
             raise UsageError("--source recorded needs its file: --source recorded:FILE")

@@ -14,6 +14,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Prepare": {
         "data": "Import, inspect, check, make and download market data.",
+        "mexc-sim": "A local venue that speaks MEXC's wire protocol, and misbehaves when told to.",
         "symbols": "What a venue trades through its API, at which spread; choose by rule.",
         "doctor": "Check this machine and show every setting with its source.",
     },
@@ -50,17 +51,15 @@ PLANNED: dict[str, str] = {
     "backup": "copy ledger and journal",
     "restore": "bring a copy back",
     "notify": "send a test message",
-    "mexc-sim": "a simulator that speaks the venue's protocol",
     "init": "write a first configuration",
     "web": "the operator's page",
 }
 """Commands that are designed and not built; ROADMAP.md tells the order."""
 
 NEAREST_MODE: dict[str, str] = {
-    "testnet": "paper",
-    "shadow": "paper",
-    "canary": "paper",
-    "live": "paper",
+    "shadow": "testnet",
+    "canary": "testnet",
+    "live": "testnet",
 }
 """Modes that are designed and not built, with the nearest one that is."""
 

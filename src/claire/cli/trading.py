@@ -40,6 +40,7 @@ class Request(Struct, frozen=True):
     start: str = ""
     end: str = ""
     span: str = ""
+    universe: str = ""
 
 
 class Stop:
@@ -76,6 +77,10 @@ def run(request: Request) -> int:
     if settings.mode is Mode.BACKTEST:
         raise UsageError("mode = backtest is claire backtest --data FILE; claire run trades in mode paper")
     refuse_unbuilt(settings.mode)
+    if settings.mode is Mode.TESTNET or market.is_live(request.source or settings.market.source):
+        return _run_live(request, settings)
+    if request.universe:
+        raise UsageError(f"--symbols {request.universe} is for live markets; name symbols with --symbol")
     wanted = market.wanted(request.source or settings.market.source, request.data, "synth")
     window = market.parse_window(request.start, request.end, request.span)
     is_watched = wanted.kind == "synth" and "trades" not in wanted.options
@@ -96,6 +101,26 @@ def run(request: Request) -> int:
             should_stop=stop,
         )
     return _ended(result, request, wanted, stop)
+
+
+def _run_live(request: Request, settings: Settings) -> int:
+    from claire.cli.live import refuse_options, run_mexc
+    from claire.services.mexc import Universe
+
+    source = request.source or settings.market.source
+    if request.data or (source and not market.is_live(source)):
+        raise UsageError(f"mode {settings.mode} trades live: leave out --data and --source, or use --mode paper")
+    refuse_options(speed=request.speed, start=request.start, end=request.end)
+    stop = Stop()
+    with stop.listening():
+        result = run_mexc(
+            settings,
+            Universe.of(request.universe),
+            runs_dir=runs_folder(request.runs),
+            duration_s=market.parse_window("", "", request.span).duration_s,
+            should_stop=stop,
+        )
+    return _ended(result, request, market.Wanted("live"), stop)
 
 
 def backtest(request: Request) -> int:

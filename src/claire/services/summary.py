@@ -12,7 +12,6 @@ from claire.engine.tally import Tally
 from claire.model.books import Books
 from claire.model.money import decimal_text
 
-
 PUBLIC_COUNTERS = ("decoded_messages_total", "decode_errors_total", "ws_connected", "last_message_ts_ms")
 """Counters of a feed that have a name of their own in the summary."""
 
