@@ -458,3 +458,13 @@ async def test_a_market_goes_on_in_its_new_steps():
             < Decimal(sim.venue.exchange.markets["BTCUSDT"].rule.price_text(tape.last_price))
             < Decimal(90_000)
         )
+
+
+async def test_the_manual_names_every_fault_and_every_field_of_its_own(checkout: Path):
+    manual = (checkout / "docs" / "mexc-sim.md").read_text(encoding="utf-8")
+    rows = {text.split("`")[1]: text for text in manual.splitlines() if text.startswith("| `")}
+    shared = {*f.RestFault.__struct_fields__, *f.StreamFault.__struct_fields__}
+    for name, kind in scenario.kinds().items():
+        assert name in rows, f"docs/mexc-sim.md does not tell of {name}"
+        if kind is not f.ChangeRules:
+            assert all(f"`{field}`" in rows[name] for field in set(kind.__struct_fields__) - shared), name
