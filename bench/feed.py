@@ -160,13 +160,13 @@ class Reader:
         batch = await anext(self._batches)
         return [event for item in batch for event in item.events if type(event) is Trade]
 
-    async def count(self, wanted: int) -> tuple[float, float]:
-        """Take so many trades; return the seconds and the processor seconds from the first to the last."""
-        seen = len(await self.some())
+    async def count(self, wanted: int) -> tuple[int, float, float]:
+        """Take so many trades; return how many came after the first ones, in how many seconds and processor seconds."""
+        seen = first = len(await self.some())
         began, cpu = time.perf_counter(), time.process_time()
         while seen < wanted:
             seen += len(await self.some())
-        return time.perf_counter() - began, time.process_time() - cpu
+        return seen - first, time.perf_counter() - began, time.process_time() - cpu
 
     async def delays(self, wanted: int, patience_s: float) -> tuple[list[float], float]:
         """Take so many stamped trades; return the delay of each in microseconds, and the processor seconds."""
@@ -188,12 +188,12 @@ async def ours(source: Program, port: int, frames: int, rate: float) -> dict[str
         gc.freeze()
         source.tell(f"flood {frames} 1")
         await asyncio.get_running_loop().run_in_executor(None, source.hear)
-        seconds, cpu_s = await reader.count(frames)
+        counted, seconds, cpu_s = await reader.count(frames)
         await source.later()
         source.tell(f"pace {rate} 5")
         delays, _ = await reader.delays(round(rate * 5), 30)
         await source.later()
-    return {"messages_per_s": frames / seconds, "cpu_us_per_message": cpu_s / frames * 1e6, **spread_us(delays)}
+    return {"messages_per_s": counted / seconds, "cpu_us_per_message": cpu_s / counted * 1e6, **spread_us(delays)}
 
 
 async def load(source: Program, port: int) -> dict[str, Any]:
@@ -276,7 +276,7 @@ def main() -> None:
         source.end()
         if with_ccxt:
             source, port = started()
-            other.append(theirs(source, port, max(1_000, options.frames // 20), options.rate))
+            other.append(theirs(source, port, max(1_000, options.frames // 5), options.rate))
             source.end()
     print("load", file=sys.stderr)
     if hasattr(os, "sched_setaffinity"):

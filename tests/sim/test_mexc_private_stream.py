@@ -31,7 +31,7 @@ from tests.support.mexc_live import LIQUID, QUICK, until
 pytestmark = pytest.mark.asyncio
 
 BTC = "BTCUSDT"
-ACCESS, SECRET = "stream-key", "stream-secret"
+ACCESS, SECRET = "stream-key", "stream-secret"  # pragma: allowlist secret
 WIDE = {bucket: Limit(1e6, 1e6) for bucket in Bucket}
 
 

@@ -176,6 +176,17 @@ def test_a_gap_in_the_versions_is_told_at_once():
     assert core.wanted == [SYMBOL]
 
 
+def test_a_change_that_the_book_has_is_not_told_again():
+    core = decoder()
+    core.take(up(1))
+    core.take(snapshot(100))
+    assert core.feed(1, depth_frame(99, 100, bids=[("90.00", "1")]), RECV) == []
+    change = depth_frame(101, 103, bids=[("90.00", "1")])
+    assert len(core.feed(1, change, RECV)) == 1
+    assert core.feed(1, change, RECV) == []
+    assert core.counters.duplicate_pushes_total == 2
+
+
 def test_a_book_that_crosses_itself_is_not_believed():
     core = decoder()
     core.take(up(1))

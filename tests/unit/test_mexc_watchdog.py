@@ -101,6 +101,17 @@ def test_a_quiet_stream_is_looked_after_at_the_latest_after_a_minute():
     assert street.stalls()
 
 
+def test_pauses_that_are_usual_raise_no_suspicion():
+    street = Street(1)
+    for _ in range(60):
+        for _ in range(50):
+            street.rhythm.hear(street.now)
+        street.look(None)
+        street.silence(2.5, answer=False)
+    learnt_at = 20 * 2.5 * SECOND
+    assert not [at for at, _ in street.verdicts if at > learnt_at], "bursts every 2.5 s are this stream's rhythm"
+
+
 def test_a_burst_at_the_beginning_is_no_rhythm():
     street = Street(1)
     for number in range(100):
