@@ -14,7 +14,7 @@ from claire.cli.main import help_lines, main
 from claire.cli.output import duration, money, percent
 from claire.cli.runs import all_runs, find_run, runs_folder
 from claire.model.decisions import Code
-from claire.model.errors import SafetyRefusal, UsageError
+from claire.model.errors import UsageError
 from claire.model.orders import TRANSITIONS
 
 
@@ -97,19 +97,37 @@ def test_a_mistyped_option_is_guessed_and_the_help_is_named(capsys):
     assert "See claire run --help" in err
 
 
-@pytest.mark.parametrize("mode", ["testnet", "shadow", "canary", "live"])
+@pytest.mark.parametrize("mode", ["shadow", "canary", "live"])
 def test_a_mode_that_is_not_built_is_refused_for_safety_and_names_the_nearest(capsys, mode):
     code, out, err = says(capsys, "run", "--mode", mode, "--json")
     assert code == 3
     assert json.loads(out) == {"error": err.removeprefix("claire: ").rstrip("\n"), "exit_code": 3}
-    assert f"mode {mode} is not built yet, so nothing was started. The nearest mode is paper" in err
+    assert f"mode {mode} is not built yet, so nothing was started. The nearest mode is testnet" in err
 
 
-def test_live_market_data_is_refused_for_safety(capsys, monkeypatch):
-    monkeypatch.setenv("WS_SOURCE", "mexc_pb")
-    code, _, err = says(capsys, "run")
-    assert code == 3
-    assert "--source synth" in err
+@pytest.mark.parametrize("source", ["mexc", "mexc_pb"])
+def test_a_backtest_of_a_live_market_is_refused(capsys, monkeypatch, tmp_path, source):
+    monkeypatch.setenv("WS_SOURCE", source)
+    code, _, err = says(capsys, "backtest", "--runs", str(tmp_path))
+    assert code == 2
+    assert f"--source {source} is a live market: claire run trades it, a backtest needs --data FILE" in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--data", "x.csv"], "mode testnet trades live: leave out --data and --source"),
+        (["--source", "synth"], "mode testnet trades live: leave out --data and --source"),
+        (["--speed", "60x"], "--speed 60x is for recorded and synthetic markets; a live run takes --duration"),
+        (["--start", "2024-01-01"], "--start 2024-01-01 is for recorded and synthetic markets"),
+    ],
+)
+def test_a_live_run_refuses_what_only_a_recording_has(capsys, tmp_path, arguments, text):
+    code, _, err = says(capsys, "run", "--mode", "testnet", "--duration", "1s", "--runs", str(tmp_path), *arguments)
+    assert code == 2
+    assert text in err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -181,12 +199,6 @@ def test_data_and_source_recorded_mean_the_same(tmp_path):
 def test_stub_is_the_synthetic_market_and_says_stub():
     assert market.wanted("stub", (), "").label.startswith("STUB")
     assert market.wanted("", (), "synth").label == "synthetic market"
-
-
-@pytest.mark.parametrize("text", ["mexc_pb", "mexc_pb:BTCUSDT"])
-def test_a_source_that_is_not_built_is_refused(text):
-    with pytest.raises(SafetyRefusal):
-        market.wanted(text, (), "synth")
 
 
 def test_the_synthetic_market_takes_symbol_rules_and_length_from_what_is_configured(tmp_path):
