@@ -50,8 +50,9 @@ class Push(Struct, frozen=True, gc=False):
 class Levels:
     """One side of a book, its prices sorted."""
 
-    def __init__(self, *, best_is_highest: bool) -> None:
-        """Start empty."""
+    def __init__(self, *, best_is_highest: bool, most: int = MAX_LEVELS) -> None:
+        """Start empty; `trim` keeps the best `most` levels."""
+        self._most = most
         self._highest = best_is_highest
         self.lots: dict[int, int] = {}
         self._prices: list[int] = []
@@ -74,7 +75,7 @@ class Levels:
 
     def trim(self) -> list[Level]:
         """Let the worst levels go where there are too many; return them as removals."""
-        surplus = len(self._prices) - MAX_LEVELS
+        surplus = len(self._prices) - self._most
         if surplus <= 0:
             return []
         worst = self._prices[:surplus] if self._highest else self._prices[-surplus:]
@@ -100,7 +101,7 @@ class Levels:
 class LocalBook:
     """The book of one symbol. Until its first snapshot, and after a gap, it is not `valid` and shows nothing."""
 
-    def __init__(self, symbol: str) -> None:
+    def __init__(self, symbol: str, most_levels: int = MAX_LEVELS) -> None:
         """Start without a book; a snapshot is wanted from the first change on."""
         self.symbol = symbol
         self.valid = False
@@ -113,8 +114,8 @@ class LocalBook:
         self.resyncs = 0
         self.stale_snapshots = 0
         self.duplicates = 0
-        self.bids = Levels(best_is_highest=True)
-        self.asks = Levels(best_is_highest=False)
+        self.bids = Levels(best_is_highest=True, most=most_levels)
+        self.asks = Levels(best_is_highest=False, most=most_levels)
         self._source: int | None = None
         self._held: list[Push] = []
         self._stale_run = 0
