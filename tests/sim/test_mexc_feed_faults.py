@@ -120,7 +120,7 @@ async def test_maintenance_is_waited_out_with_growing_pauses():
 @pytest.mark.parametrize("channel", ["aggre.deals", ""], ids=["one stream", "the whole connection"])
 async def test_a_silent_stall_of_a_liquid_symbol_is_noticed_within_3_s(channel):
     async with desk(BOTH, [*ALL_OF_BTC, deals(ETH)]) as found:
-        await found.flows(80)
+        await found.flows(130)
         assert not found.gaps()
         began = time.monotonic()
         number = found.sim.fault(faults.Stall(channel=channel, symbol=BTC if channel else ""))
@@ -138,7 +138,7 @@ async def test_a_silent_stall_of_a_liquid_symbol_is_noticed_within_3_s(channel):
 
 async def test_a_half_open_connection_is_noticed_within_3_s_and_replaced():
     async with desk(BOTH, [*ALL_OF_BTC, deals(ETH)]) as found:
-        await found.flows(80)
+        await found.flows(130)
         number = found.sim.fault(faults.HalfOpen())
         await until(lambda: found.gaps(BTC), 3.0, "the silence to be noticed")
         found.sim.clear_faults(number)
@@ -187,7 +187,7 @@ async def test_a_refused_subscription_is_told_though_its_code_is_0():
 
 async def test_a_subscription_that_the_venue_forgets_is_asked_for_again():
     async with desk(BOTH) as found:
-        await found.flows(80)
+        await found.flows(130)
         found.sim.fault(faults.LoseSubscription(channel="aggre.deals", symbol=BTC, for_ms=1_000))
         await until(lambda: found.gaps(BTC), 4.0, "the lost subscription to be noticed")
         await gap_and_recovery(found, deadline_s=15)
