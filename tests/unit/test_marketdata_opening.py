@@ -395,3 +395,23 @@ def test_a_capture_without_trades_is_refused(tmp_path):
     path.write_text('1723161253937085768 {"stream":"x@kline","data":{"e":"kline","E":1723161255208,"s":"BTCUSDT"}}\n')
     with pytest.raises(DataError, match="holds no trades of BTCUSDT"):
         open_source(path)
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_a_time_in_another_unit_is_refused_with_its_row(tmp_path, at):
+    rows = [["ts_ms", "price", "qty", "side"]]
+    rows += [[str(T0 + 1000 * number), price, "1", "buy"] for number, price in enumerate([*PRICES, "60001.1"])]
+    rows[at + 1][0] = rows[at + 1][0][:-3]
+    path = write_csv(tmp_path, "\n".join(",".join(row) for row in rows) + "\n", "BTCUSDT-mine.csv")
+    with pytest.raises(DataError, match=f"line {at + 2}: time .*30 days away from every other row.*claire data check"):
+        open_source(path)
+
+
+def test_two_recordings_months_apart_in_one_file_are_no_stray_times(tmp_path):
+    rows = [
+        f"{T0 + 1000 * number + shift},{price},1,buy"
+        for shift in (0, 90 * 86_400_000)
+        for number, price in enumerate(PRICES)
+    ]
+    path = write_csv(tmp_path, "ts_ms,price,qty,side\n" + "\n".join(rows) + "\n", "BTCUSDT-mine.csv")
+    assert len(events(open_source(path))) == 8

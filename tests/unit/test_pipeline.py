@@ -1,8 +1,11 @@
 """The pipeline: what happens in which order around a trade, and that nothing due is forgotten."""
 
+import pytest
+
 from claire.adapters.venues.paper import PaperVenue
 from claire.model.books import Posting
 from claire.model.decisions import Fill, Intent, OrderEvent, RoundTrip, Signal, VenueReport
+from claire.model.errors import DataError
 from claire.model.market import Candle, MarketEvent, Timer, TopOfBook, Trade
 from claire.model.orders import OrderState
 from tests.support.markets import DAY_NS, PLAIN, SECOND_NS, SYMBOL, T0, Listening, ListSource, run, trade
@@ -163,3 +166,8 @@ def test_a_book_is_where_orders_go_when_there_is_one():
     venue = made.pipeline.venue
     assert isinstance(venue, PaperVenue)
     assert venue.is_idle
+
+
+def test_a_jump_of_ages_is_refused_before_it_costs_anything():
+    with pytest.raises(DataError, match=r"market time jumps from \d+ ns to \d+ ns, more than 366 days"):
+        run(ListSource([trade(0, 10_000), trade(367 * 86_400, 10_000)]))

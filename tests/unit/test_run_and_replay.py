@@ -229,3 +229,116 @@ def test_a_disk_that_fills_up_stops_the_run_and_what_was_written_replays(tmp_pat
     assert "File too large" in done.stderr
     (run_dir,) = tmp_path.iterdir()
     assert replay(run_dir).identical
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.9999])
+def test_a_finished_run_that_lost_its_tail_is_refused_and_says_how_much_is_missing(copy, kept):
+    segment = copy / "journal/000001.jrn"
+    data = segment.read_bytes()
+    segment.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(JournalError, match=r"\d+ more were there when the run ended.*Restore"):
+        replay(copy)
+
+
+def test_a_finished_run_that_was_added_to_is_refused(copy):
+    with (copy / "journal/000001.jrn").open("ab") as segment:
+        segment.write(b"x\n")
+    with pytest.raises(JournalError, match="added to afterwards"):
+        replay(copy)
+
+
+def test_a_tail_that_went_with_its_anchor_is_missed_by_the_summary(copy):
+    segment = copy / "journal/000001.jrn"
+    segment.write_bytes(segment.read_bytes()[:-200])
+    (copy / "journal/HEAD.json").unlink()
+    with pytest.raises(JournalError, match=r"summary.json says that the run ended in order"):
+        replay(copy)
+
+
+@pytest.mark.parametrize("name", ["config.json", "ledger.sqlite", "summary.json", "journal/HEAD.json"])
+def test_a_file_that_is_gone_is_noted(copy, name):
+    (copy / name).unlink()
+    assert f"{name} is missing from the run" in replay(copy).notes
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "update postings set amount = '1' where rowid = 5",
+        "delete from postings where rowid = 7",
+        "update round_trips set realised_pnl = '999' where rowid = 2",
+        "delete from round_trips",
+        "update regimes set regime = 'TREND'",
+    ],
+)
+def test_edited_money_in_the_ledger_is_found_and_named(copy, edit):
+    with sqlite3.connect(copy / "ledger.sqlite") as database:
+        if "regimes" in edit and not database.execute("select count(*) from regimes").fetchone()[0]:
+            edit = "delete from postings"
+        database.execute(edit)
+    with pytest.raises((ReplayError, LedgerError), match=r"postings|round_trips|regimes"):
+        replay(copy)
+
+
+def test_a_ledger_that_was_never_whole_does_not_hide_the_journal(copy):
+    segment = copy / "journal/000001.jrn"
+    segment.write_bytes(segment.read_bytes()[:-200])
+    for name in ("journal/HEAD.json", "summary.json"):
+        (copy / name).unlink()
+    (copy / "ledger.sqlite").write_bytes(b"")
+    result = replay(copy)
+    assert result.identical
+    assert any("before its ledger was whole" in note for note in result.notes)
+
+
+STRANGE = """
+import decimal
+from claire.strategies import Opinion, Strategy
+
+class Strange(Strategy):
+    def on_trade(self, trade):
+        {before}
+        return Opinion.ENTER
+
+    @property
+    def strength(self):
+        return {strength}
+
+    @property
+    def pct_change(self):
+        return {pct_change}
+"""
+
+
+def strange(folder: Path, before: str = "", strength: str = "1.0", pct_change: str = "None") -> str:
+    """A user's strategy with something odd in it."""
+    path = folder / "strange.py"
+    path.write_text(STRANGE.format(before=before or "pass", strength=strength, pct_change=pct_change))
+    return str(path)
+
+
+@pytest.mark.parametrize("number", ["decimal.Decimal('0.5')", "__import__('numpy').float64(0.5)", "1"])
+def test_whatever_number_a_strategy_gives_is_journalled_as_a_plain_one(tmp_path, number):
+    result = run(tmp_path / "runs", strategy=strange(tmp_path, strength=number, pct_change=number))
+    assert result.summary.signals
+    assert replay(result.run_dir).identical
+
+
+@pytest.mark.parametrize("name", ["strength", "pct_change"])
+@pytest.mark.parametrize("value", ["float('nan')", "float('inf')", "'abc'", "True", "[1]"])
+def test_what_is_no_finite_number_is_the_strategys_fault(tmp_path, name, value):
+    with pytest.raises(StrategyError, match=f"gave the {name} .* must be a finite number"):
+        run(tmp_path / "runs", strategy=strange(tmp_path, **{name: value}))
+
+
+@pytest.mark.parametrize("before", ["raise SystemExit(0)", "import sys; sys.exit()"])
+def test_a_strategy_cannot_end_the_program(tmp_path, before):
+    with pytest.raises(StrategyError, match="raised SystemExit"):
+        run(tmp_path / "runs", strategy=strange(tmp_path, before=before))
+
+
+def test_a_strategy_that_cannot_be_set_up_is_named(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("from claire.strategies import Strategy\nclass B(Strategy):\n    def __init__(self, *a): 1 / 0\n")
+    with pytest.raises(StrategyError, match=r"broken.py\) cannot be set up for BTCUSDT: ZeroDivisionError"):
+        run(tmp_path / "runs", strategy=str(path))

@@ -35,6 +35,8 @@ class Comparison:
         """Compare with `recorded`: (input number, event) in order; a cut-off record says nothing about what follows."""
         self._recorded = recorded
         self._is_cut_off = is_cut_off
+        self.posted: list[Posting] = []
+        """What the replay booked."""
         self.decisions = 0
         """Decisions found equal."""
         self.difference: Difference | None = None
@@ -78,7 +80,8 @@ class Comparison:
         """Candles are not on record."""
 
     def postings(self, postings: Sequence[Posting]) -> None:
-        """Postings follow from fills, which are compared."""
+        """Keep postings: they are not in the journal, but the ledger has them."""
+        self.posted.extend(postings)
 
     def snapshot(self, snapshot: PortfolioSnapshot, positions: Mapping[tuple[str, str], Position]) -> None:
         """Snapshots follow from fills and marks."""

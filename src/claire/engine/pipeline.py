@@ -37,6 +37,7 @@ from claire.model.decisions import (
     Submit,
     VenueReport,
 )
+from claire.model.errors import DataError
 from claire.model.market import Candle, Mark, MarketEvent, Timer, Trade
 from claire.stages.allocation import TIMER_PREFIX as ALLOCATION_TIMER
 from claire.stages.allocation import Allocations
@@ -50,6 +51,9 @@ from claire.stages.signal import Signals
 
 NEVER = 1 << 62
 """A time after all others, in nanoseconds."""
+
+LONGEST_SILENCE_NS = 366 * DAY_NS
+"""A jump of market time that is not believed: every minute of it would be a candle."""
 
 SNAPSHOT_NS = 60_000_000_000
 """Market time between two looks at the account while something is held."""
@@ -205,6 +209,11 @@ class Pipeline:
         if not self.now_ns:
             self.now_ns = self.first_ns = t
             self._value(t)
+        if t - self.now_ns > LONGEST_SILENCE_NS:
+            raise DataError(
+                f"market time jumps from {self.now_ns} ns to {t} ns, more than {LONGEST_SILENCE_NS // DAY_NS} days; a time"
+                " must be wrong (claire data check), or these are two recordings: run them one by one"
+            )
         while True:
             due = min(self._timers[0][0] if self._timers else NEVER, self.venue.next_due_ns)
             if due > t:

@@ -14,7 +14,7 @@ from claire.engine.pipeline import Pipeline, Stages
 from claire.engine.ports import Recorder, SourceInfo, Venue
 from claire.engine.tally import Tally
 from claire.model.books import Books, Posting
-from claire.model.errors import ConfigError, did_you_mean
+from claire.model.errors import ConfigError, StrategyError, did_you_mean
 from claire.model.instrument import Instrument
 from claire.model.market import Mark
 from claire.model.money import units_of
@@ -140,7 +140,14 @@ def symbols_of(strategy: StrategySettings, instruments: Mapping[str, Instrument]
 def _desk(settings: Settings, strategy: StrategySettings, instrument: Instrument) -> Desk:
     kind = load(strategy.kind)
     params = msgspec.convert(parameters(settings, strategy.id), kind.Params)
-    return Desk(strategy.id, kind(params, instrument), settings.risk.max_data_age_ms * 1_000_000)
+    try:
+        made = kind(params, instrument)
+        return Desk(strategy.id, made, settings.risk.max_data_age_ms * 1_000_000)
+    except (Exception, SystemExit) as e:
+        raise StrategyError(
+            f"strategy {strategy.id} ({strategy.kind}) cannot be set up for {instrument.symbol}: {type(e).__name__}: {e}"
+            " (its __init__ has to call super().__init__(params, instrument) first)"
+        ) from e
 
 
 def _check_quotes(traded: Mapping[str, Instrument], currency: str) -> None:

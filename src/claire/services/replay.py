@@ -14,14 +14,16 @@ import msgspec
 
 from claire.adapters.config import restore
 from claire.adapters.journal.entries import End, Fed, Header, Passed, Report
-from claire.adapters.journal.reader import JournalReader
-from claire.adapters.store.queries import verify_ledger
+from claire.adapters.journal.frames import ANCHOR, JOURNAL
+from claire.adapters.journal.reader import JournalReader, Truncation
+from claire.adapters.store.queries import verify_ledger, verify_postings
 from claire.adapters.venues.mexc.decoder import FeedDecoder
 from claire.engine.compare import Comparison, Difference
 from claire.engine.pipeline import NEVER, Pipeline
 from claire.engine.ports import MarketSource, SourceInfo
+from claire.model.books import Posting
 from claire.model.decisions import Cancel, Submit, VenueReport
-from claire.model.errors import ReplayError
+from claire.model.errors import JournalError, LedgerError, ReplayError
 from claire.model.instrument import Instrument
 from claire.model.market import MarketEvent, Timer
 from claire.services.assembly import assemble
@@ -106,6 +108,8 @@ def replay(
     reader = JournalReader(run_dir)
     header = reader.header
     end = reader.end()
+    truncation = reader.truncated
+    _check_whole(run_dir, end, truncation)
     notes = _check_files(run_dir, header, end)
     settings = restore(header.config_json, overrides).settings
     source = LiveMarket(header.instruments, header.source) if is_live(header.source) else _source(reader, header, data)
@@ -131,14 +135,11 @@ def replay(
         _feed(assembly.pipeline, source, comparison, stop_after, on_progress)
     if end is not None or not comparison.is_exhausted:
         comparison.finish()
-    truncation = JournalReader.check(reader).truncated
     difference = comparison.difference
     if difference is None and end is not None and end.decision_digest != assembly.tally.digest:
         raise ReplayError(f"{run_dir}: every decision is equal but the digest is not; report this as a fault of Claire")
     if difference is None and not overrides and (run_dir / LEDGER).exists():
-        found = verify_ledger(run_dir / LEDGER, reader)
-        if found is not None:
-            raise ReplayError(f"{run_dir / LEDGER}: the ledger differs from the journal: {found}")
+        notes += _check_ledger(run_dir / LEDGER, reader, end, [*assembly.opening, *comparison.posted])
     return ReplayResult(
         run_id=header.run_id,
         identical=difference is None,
@@ -238,24 +239,64 @@ def _origin(header: Header) -> str:
     return f"the recording sha256:{header.source.sha256[:12]}"
 
 
+def _check_whole(run_dir: Path, end: End | None, truncation: Truncation | None) -> None:
+    """Refuse a run that ended in order and has lost or gained something since.
+
+    Raises:
+        JournalError: entries are missing that were there when the run ended, or bytes were added.
+    """
+    if truncation is not None and truncation.entries_missing is not None:
+        raise JournalError(
+            f"{run_dir}: {truncation}. This run ended in order, so its journal was cut or added to afterwards; what is left"
+            " proves nothing. Restore the run from a backup."
+        )
+    if end is None and (run_dir / SUMMARY).exists():
+        raise JournalError(
+            f"{run_dir}: {SUMMARY} says that the run ended in order, but the end of its journal is gone."
+            " Restore the run from a backup."
+        )
+
+
+def _check_ledger(ledger: Path, reader: JournalReader, end: End | None, postings: Sequence[Posting]) -> list[str]:
+    """Hold the SQL ledger against the journal, and its postings against those made again.
+
+    Raises:
+        ReplayError: they differ; the first difference is named.
+        LedgerError: the ledger of a run that ended in order cannot be read.
+    """
+    try:
+        found = verify_ledger(ledger, reader) or verify_postings(ledger, reader, postings)
+    except LedgerError as e:
+        if end is not None:
+            raise
+        return [f"the run was stopped before its ledger was whole ({e}); the journal alone was compared"]
+    if found is not None:
+        raise ReplayError(f"{ledger}: the ledger differs from the journal: {found}")
+    return []
+
+
 def _check_files(run_dir: Path, header: Header, end: End | None) -> list[str]:
     """Hold the files beside the journal against it.
 
     Raises:
         ReplayError: configuration or summary are not what the journal says; the first difference is named.
     """
+    notes = []
+    if end is None:
+        notes.append("the run did not end in order; it is compared as far as its journal reaches")
     config = run_dir / CONFIG
     if hashlib.sha256(header.config_json.encode()).hexdigest() != header.config_sha256:
         raise ReplayError(f"{run_dir}: the journal's header contradicts itself about the configuration")
     if config.exists():
-        _compare_json(config, header.config_json)
+        _compare_json(config, header.config_json, is_settings=True)
     if end is not None and (run_dir / SUMMARY).exists():
-        _compare_json(run_dir / SUMMARY, end.summary_json)
-        return []
-    return ["the run did not end in order; it is compared as far as its journal reaches"] if end is None else []
+        _compare_json(run_dir / SUMMARY, end.summary_json, is_settings=False)
+    expected = [CONFIG, LEDGER] if end is None else [CONFIG, LEDGER, SUMMARY, f"{JOURNAL}/{ANCHOR}"]
+    notes += [f"{name} is missing from the run" for name in expected if not (run_dir / name).exists()]
+    return notes
 
 
-def _compare_json(path: Path, recorded: str) -> None:
+def _compare_json(path: Path, recorded: str, *, is_settings: bool) -> None:
     text = path.read_bytes()
     if text.strip() == recorded.encode():
         return
@@ -266,10 +307,8 @@ def _compare_json(path: Path, recorded: str) -> None:
     if not isinstance(now, dict):
         raise ReplayError(f"{path}: was altered and is no longer readable; the journal holds what was written")
     for name, before, after in _differences(json.loads(recorded), now):
-        raise ReplayError(
-            f"{path}: was altered: {name} is {after}, the run had {before}. To try another value:"
-            f" claire replay {path.parent.name} --set {_as_setting(name)}={after}"
-        )
+        hint = f" To try another value: claire replay {path.parent.name} --set {_as_setting(name)}={after}"
+        raise ReplayError(f"{path}: was altered: {name} is {after}, the run had {before}.{hint if is_settings else ''}")
     raise ReplayError(f"{path}: was altered: its bytes differ from what the run wrote (same values, other form)")
 
 

@@ -14,15 +14,11 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from claire.model.decisions import SetTimer
-from claire.model.errors import DataError
 from claire.model.market import Candle, Timer, Trade
 
 MINUTE_NS = 60_000_000_000
 TIMER_PREFIX = "candle:"
 """A candle timer's id is this and the symbol."""
-
-MAX_MISSED = 1_000_000
-"""Intervals that one trade may close at once (at one minute: 694 days). Only a wrong clock jumps further."""
 
 
 @dataclass(slots=True)
@@ -71,7 +67,7 @@ class Candles(Struct):
 
     Every candle, empty or not, asks for its timer once, when it opens; so a market that falls silent goes on giving empty
     candles, one per timer, at constant cost. A trade that jumps over intervals (no timer fired between) closes them all at
-    once: one `Candle` each, at most `MAX_MISSED`.
+    once: one `Candle` each. How far time may jump is the pipeline's to say.
 
     Raises:
         ValueError: the interval is not positive, or the grace period negative.
@@ -144,12 +140,6 @@ class Candles(Struct):
     def _close_up_to(self, candle: OpenCandle, trade: Trade) -> Sequence[Candle | SetTimer]:
         """Close every candle that ended at or before the trade, the empty ones between included."""
         ts_event_ns = trade.ts_event_ns
-        missed = (ts_event_ns - candle.close_ns) // self.interval_ns
-        if missed > MAX_MISSED:
-            raise DataError(
-                f"{trade.symbol}: a trade at {ts_event_ns} ns lies {missed} candles after the one before it"
-                f" (at most {MAX_MISSED}). Its time must be wrong: look with `claire data check`, or split the recording there."
-            )
         caused: list[Candle | SetTimer] = [candle.close(ts_event_ns)]
         while ts_event_ns >= candle.close_ns:
             caused.append(candle.close(ts_event_ns))

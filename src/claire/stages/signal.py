@@ -8,6 +8,8 @@ signal is counted under the reason why.
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import isfinite
+from typing import SupportsFloat
 
 from claire.model.books import Position
 from claire.model.decisions import Denial, Fill, OrderEvent, PositionDusted, Signal
@@ -191,7 +193,7 @@ class Signals:
                     signals = (*signals, self._signal(desk, trade, *wish))
             except StrategyError:
                 raise
-            except Exception as e:
+            except (Exception, SystemExit) as e:
                 raise StrategyError(
                     f"strategy {desk.strategy_id} raised {type(e).__name__}: {e} at the {trade.symbol} trade"
                     f" of {trade.ts_event_ns} ns; the run stops here, its journal is complete up to this input"
@@ -204,7 +206,7 @@ class Signals:
             if desk.strategy.wants_candles:
                 try:
                     desk.strategy.on_candle(candle)
-                except Exception as e:
+                except (Exception, SystemExit) as e:
                     raise StrategyError(
                         f"strategy {desk.strategy_id} raised {type(e).__name__}: {e} at the {candle.symbol} candle"
                         f" that opened at {candle.open_ns} ns"
@@ -257,12 +259,15 @@ class Signals:
         return True
 
     def _signal(self, desk: Desk, trade: Trade, side: Side, reason: str) -> Signal:
-        strength = desk.strategy.strength if side is Side.BUY else 1.0
+        strength = _number(desk, trade, "strength", desk.strategy.strength) if side is Side.BUY else 1.0
         if not 0 <= strength <= 1:
             raise StrategyError(
                 f"strategy {desk.strategy_id} gave the strength {strength!r} at the {trade.symbol} trade of"
                 f" {trade.ts_event_ns} ns; it must be 0 to 1"
             )
+        pct_change = desk.strategy.pct_change
+        if pct_change is not None:
+            pct_change = _number(desk, trade, "pct_change", pct_change)
         desk.asked(side)
         self._last_no += 1
         return Signal(
@@ -274,5 +279,17 @@ class Signals:
             price_ticks=trade.price_ticks,
             reason=reason,
             strength=strength,
-            pct_change=desk.strategy.pct_change,
+            pct_change=pct_change,
         )
+
+
+def _number(desk: Desk, trade: Trade, name: str, value: object) -> float:
+    """Return what a strategy gave as a plain finite float: only that can be journalled and compared for ever."""
+    if isinstance(value, SupportsFloat) and not isinstance(value, bool | str):
+        number = float(value)
+        if isfinite(number):
+            return number
+    raise StrategyError(
+        f"strategy {desk.strategy_id} gave the {name} {value!r} at the {trade.symbol} trade of {trade.ts_event_ns} ns;"
+        " it must be a finite number"
+    )

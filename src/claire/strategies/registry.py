@@ -50,7 +50,7 @@ def _import_file(path: str) -> ModuleType:
     sys.modules[name] = module  # where annotations that are text (`from __future__ import annotations`) are looked up
     try:
         spec.loader.exec_module(module)
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         del sys.modules[name]
         if isinstance(e, FileNotFoundError) and e.filename == spec.origin:
             raise ConfigError(f"strategy file {path} does not exist") from None

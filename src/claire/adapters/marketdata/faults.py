@@ -32,6 +32,12 @@ be hours long, so the window is short and the factor wide. It fires on none of t
 """
 
 
+STRAY_NS: Final = 30 * 86_400_000_000_000
+"""A time this far from the one before and the one after is not believed."""
+MINIMUM_FOR_STRAY: Final = 3
+"""Of two rows nobody can tell which one strays."""
+
+
 class Fault(IntEnum):
     """Why a row cannot be used."""
 
@@ -48,6 +54,7 @@ class Fault(IntEnum):
     CANDLE = 10
     ABSURD_CANDLE = 11
     CONFLICT = 12
+    STRAY_TIME = 13
 
 
 REASONS: Final = {
@@ -68,6 +75,7 @@ REASONS: Final = {
         f" {CANDLE_NEIGHBOURS - 1} neighbours)"
     ),
     Fault.CONFLICT: "time is that of another row with other content",
+    Fault.STRAY_TIME: "time is more than 30 days away from every other row of its symbol (another unit, or a wrong clock)",
 }
 NUMBER_REASONS: Final = {
     NumberFault.MISSING: "missing",
@@ -98,12 +106,28 @@ def faults_of(trades: RawTrades) -> Faults:
     faults[trades.ts_ns <= 0] = Fault.TIME
     if trades.known_faults is not None:
         faults = np.where(faults == Fault.NONE, trades.known_faults, faults)
+    for code in np.unique(trades.codes).tolist():
+        rows = np.flatnonzero((trades.codes == code) & (faults == Fault.NONE))
+        faults[rows[stray_times(trades.ts_ns[rows])]] = Fault.STRAY_TIME
     if not trades.synthetic:
         for code in np.unique(trades.codes).tolist():
             rows = np.flatnonzero((trades.codes == code) & (faults == Fault.NONE))
             absurd = absurd_prices(trades.price.take(rows).as_floats())
             faults[rows[absurd]] = Fault.ABSURD_PRICE
     return faults
+
+
+def stray_times(ts_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Tell which times are far from all others: a stamp in another unit, or of a wrong clock. One row alone is none."""
+    stray = np.zeros(len(ts_ns), dtype=np.bool_)
+    if len(ts_ns) < MINIMUM_FOR_STRAY:
+        return stray
+    order = np.argsort(ts_ns, kind="stable")
+    far = np.diff(ts_ns[order]) > STRAY_NS
+    if far.any():
+        alone = np.concatenate(([True], far)) & np.concatenate((far, [True]))
+        stray[order[alone]] = True
+    return stray
 
 
 def absurd_prices(prices: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """Questions to finished runs: which there are, and whether a ledger says what its journal says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +15,34 @@ from claire.adapters.store import tables
 from claire.adapters.store.database import LEDGER, ledger_errors, read_ledger
 from claire.adapters.store.rows import Row, Rows
 from claire.adapters.store.statements import IDS
-from claire.model.decisions import Denial, Fill, Intent, OrderEvent, Signal
+from claire.model.books import Posting
+from claire.model.decisions import (
+    AllocationDecision,
+    Denial,
+    Fill,
+    Intent,
+    OrderEvent,
+    PositionDusted,
+    RegimeChanged,
+    RoundTrip,
+    Signal,
+)
 from claire.model.errors import ClaireError, LedgerError
 
 SUMMARY: Final = "summary.json"
 """File name of a run's summary, in its run directory."""
 
-_COMPARED: Final = (Signal, Intent, Denial, OrderEvent, Fill)
+_COMPARED: Final = (
+    Signal,
+    Intent,
+    Denial,
+    OrderEvent,
+    Fill,
+    RegimeChanged,
+    AllocationDecision,
+    PositionDusted,
+    RoundTrip,
+)
 
 
 class RunLine(Struct, frozen=True):
@@ -108,7 +129,53 @@ def verify_ledger(ledger_path: Path, journal: JournalReader) -> Difference | Non
     return None
 
 
-_TABLES: Final = (tables.signals, tables.intents, tables.denials, tables.fills, tables.orders)
+_TABLES: Final = (
+    tables.signals,
+    tables.intents,
+    tables.denials,
+    tables.fills,
+    tables.orders,
+    tables.regimes,
+    tables.allocations,
+    tables.dust,
+    tables.round_trips,
+)
+
+
+def verify_postings(ledger_path: Path, journal: JournalReader, postings: Sequence[Posting]) -> Difference | None:
+    """Compare a run's postings in its ledger with those that a replay made again, to the last digit.
+
+    Args:
+        ledger_path: The ledger.
+        journal: The run's journal; one without an end may stop earlier or later than the ledger, so only what both have is
+            compared.
+        postings: All of the replay, in order.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    run_id = journal.header.run_id
+    engine = read_ledger(ledger_path)
+    with ledger_errors(engine.url), engine.connect() as connection:
+        there = _stored(connection, tables.postings, run_id)
+    rows = Rows(run_id, "", "", {})
+    line_no, transaction_no = 0, 0
+    for posting in postings:
+        line_no = line_no + 1 if posting.transaction_no == transaction_no else 1
+        transaction_no = posting.transaction_no
+        row = rows.posting(posting, line_no)
+        stored = there.pop(_key(tables.postings, row), None)
+        if stored is None:
+            if journal.end() is None:
+                return None
+            return Difference("postings", _named(tables.postings, row), "", "it is there", "it is not")
+        for name, value in row.items():
+            if name != "account_id" and stored[name] != value:
+                return Difference("postings", _named(tables.postings, row), name, str(value), str(stored[name]))
+    if journal.end() is not None:
+        for stored in there.values():
+            return Difference("postings", _named(tables.postings, stored), "", "it is not there", "it is")
+    return None
 
 
 class _Expected:
