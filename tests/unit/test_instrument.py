@@ -69,19 +69,40 @@ def test_rules_that_cannot_be_are_refused_by_name(rules: dict[str, object], mess
         Instrument.checked("BTCUSDT", **{"tick": Decimal("0.01"), "lot": Decimal("0.01"), **rules})  # type: ignore[arg-type]
 
 
+REAL_MARKETS = {
+    "USDT": "BTC PEPE 1000SHIB OP T USD1 USDE TUSD FDUSD DAI",
+    "USDC": "ETH W",
+    "USDE": "ENA",
+    "USD1": "BTC",
+    "USD": "BTC ETH XRP SOL USDC FDUSD DAI EUR GBP TUSD STETH WBTC T BAT DOT GRT APT ANT BNT QNT SNT MNT GMT FTT "
+    "BTT HNT XBT WBT LIT HT USDT UST FXT IOST DENT SWEAT PNUT GOAT BLAST BNB ARB TRB SHIB DGB MOB "
+    "1000SHIB",
+    "TUSD": "BTC ETH SOL PEPE XRP ADA ARB DOGE USDC BNB BUSD SUI",
+    "BUSD": "BTC ETH BNB SHIB SOL FTM MATIC USDT TUSD DOT BAT 1000SHIB",
+    "FDUSD": "BTC ETH USDC",
+    "EUR": "BTC",
+    "GBP": "ETH",
+    "TRY": "USDT",
+    "BRL": "BTC",
+    "DAI": "USDT",
+    "BTC": "ETH WBTC BAT",
+    "ETH": "STETH XRP BNB",
+    "BNB": "ADA",
+}
+"""Base assets by the quote asset that they are traded against."""
+
+
 @pytest.mark.parametrize(
-    ("symbol", "pair"),
-    [
-        ("BTCUSDT", ("BTC", "USDT")),
-        ("BTC/EUR", ("BTC", "EUR")),
-        ("BTC-USD", ("BTC", "USD")),
-        ("XRP_ETH", ("XRP", "ETH")),
-        ("XRPETH", ("XRP", "ETH")),
-        ("ETHBTC", ("ETH", "BTC")),
-        ("BTCUSD", ("BTC", "USD")),
-    ],
+    ("base", "quote"), [(base, quote) for quote, bases in REAL_MARKETS.items() for base in bases.split()]
 )
-def test_a_symbol_is_split_into_base_and_quote(symbol: str, pair: tuple[str, str]) -> None:
+def test_a_symbol_of_a_real_market_is_split_into_base_and_quote(base: str, quote: str) -> None:
+    assert split_symbol(base + quote) == (base, quote)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "pair"), [("BTC/EUR", ("BTC", "EUR")), ("BTC-USD", ("BTC", "USD")), ("XRP_ETH", ("XRP", "ETH"))]
+)
+def test_a_separator_tells_base_from_quote(symbol: str, pair: tuple[str, str]) -> None:
     assert split_symbol(symbol) == pair
 
 
@@ -94,6 +115,41 @@ def test_a_symbol_without_a_known_quote_says_what_to_set(symbol: str) -> None:
 def test_base_and_quote_may_be_given() -> None:
     odd = Instrument.checked("ODDXYZ", Decimal(1), Decimal(1), base="ODD", quote="XYZ")
     assert (odd.base, odd.quote) == ("ODD", "XYZ")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "given", "pair"),
+    [
+        ("BTCUSDT", {"base": "XBT"}, ("XBT", "USDT")),
+        ("BTCUSDT", {"quote": "USD"}, ("BTC", "USD")),
+        ("OPBUSD", {"base": "OP"}, ("OP", "BUSD")),
+        ("OPBUSD", {"quote": "BUSD"}, ("OP", "BUSD")),
+        ("ODDXYZ", {"base": "ODD"}, ("ODD", "XYZ")),
+        ("ODDXYZ", {"quote": "XYZ"}, ("ODD", "XYZ")),
+        ("ODD/XYZ", {"base": "ODD"}, ("ODD", "XYZ")),
+        ("ODD-XYZ", {"quote": "XYZ"}, ("ODD", "XYZ")),
+        ("BTCUSDT", {"base": "BTCUSDT"}, ("BTCUSDT", "USDT")),
+    ],
+)
+def test_one_asset_given_wins_and_the_symbol_tells_the_other(
+    symbol: str, given: dict[str, str], pair: tuple[str, str]
+) -> None:
+    made = Instrument.checked(symbol, Decimal(1), Decimal(1), **given)  # type: ignore[arg-type]
+    assert (made.base, made.quote) == pair
+
+
+@pytest.mark.parametrize("given", [{"base": "ODD"}, {"quote": "XYZ"}])
+def test_one_asset_given_of_a_symbol_that_tells_nothing_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(DataError, match=r"set instruments\.ABCDEF\.base and instruments\.ABCDEF\.quote"):
+        Instrument.checked("ABCDEF", Decimal(1), Decimal(1), **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "given"), [("BTCUSDT", {"base": "USDT"}), ("BTCUSDT", {"quote": "BTC"}), ("USDTUSDT", {})]
+)
+def test_an_asset_is_not_traded_against_itself(symbol: str, given: dict[str, str]) -> None:
+    with pytest.raises(DataError, match=rf"{symbol}: base and quote are both \w+; set instruments\.{symbol}\.base"):
+        Instrument.checked(symbol, Decimal(1), Decimal(1), **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("value", "decimals"), [("1", 0), ("1E+2", 0), ("0.10", 1), ("1E-8", 8)])

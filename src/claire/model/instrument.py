@@ -13,6 +13,14 @@ QUOTES = (
     "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD1", "USDE", "DAI", "USD", "EUR", "GBP", "TRY", "BRL", "BTC", "ETH", "BNB",
 )  # fmt: skip
 """Quote assets by which a bare symbol is split, longest names of a family first."""
+SEPARATORS = "/-_"
+"""What may stand between base and quote in a symbol."""
+SHORTEST_BASE = 3
+"""Letters that a base asset has where a symbol can be split in two ways."""
+ENDING_LIKE_A_QUOTE = (
+    "USDT", "IOST", "DENT", "STPT", "SWEAT", "PNUT", "GOAT", "BLAST", "SHIB",
+)  # fmt: skip
+"""Assets of four letters and more that, before ``USD``, look like another asset before ``TUSD`` or ``BUSD``."""
 
 
 class InstrumentRules(Struct, frozen=True):
@@ -76,9 +84,12 @@ class Instrument(InstrumentRules, frozen=True):
     ) -> Self:
         """Build an instrument from its rules.
 
+        A base or quote that is given wins; the symbol tells what is not given.
+
         Raises:
             DataError: a step is not a positive finite number, the minimum notional is negative, the steps or the
-                scales are too fine for exact arithmetic, or the symbol cannot be split into base and quote.
+                scales are too fine for exact arithmetic, the symbol cannot be split into base and quote, or the two
+                are the same asset.
         """
         for name, value in (("tick", tick), ("lot", lot)):
             if not value.is_finite() or value <= 0:
@@ -98,8 +109,7 @@ class Instrument(InstrumentRules, frozen=True):
                 f"{symbol}: tick {tick} and lot {lot} have more than {DECIMALS} decimals together, too fine for exact money;"
                 f" set instruments.{symbol}.tick and .lot"
             )
-        if not base or not quote:
-            base, quote = split_symbol(symbol)
+        base, quote = _assets(symbol, base, quote)
         return cls(
             symbol=symbol,
             base=base,
@@ -179,21 +189,46 @@ def decimals_of(value: Decimal) -> int:
 
 
 def split_symbol(symbol: str) -> tuple[str, str]:
-    """Split a bare symbol such as ``BTCUSDT`` into base and quote.
+    """Split a symbol such as ``BTCUSDT`` or ``BTC/USDT`` into base and quote.
+
+    The longest known quote asset at the end wins (``BTCTUSD`` is BTC/TUSD), unless it leaves no likely base: less than
+    three letters (``BATUSD`` is BAT/USD, ``BNBUSD`` BNB/USD), a currency (``USDTUSD`` is USDT/USD), or a known longer
+    asset without its last letter (``SHIBUSD`` is SHIB/USD). Where only one quote asset fits, any base will do. What
+    is split wrongly by this rule (``OPBUSD``) is set as ``instruments.OPBUSD.quote``.
 
     Raises:
         DataError: no known quote asset ends the symbol.
     """
-    for separator in ("/", "-", "_"):
+    for separator in SEPARATORS:
         base, found, quote = symbol.partition(separator)
         if found and base and quote:
             return base, quote
-    for quote in QUOTES:
-        if symbol.endswith(quote) and len(symbol) > len(quote):
-            return symbol[: -len(quote)], quote
+    splits = [(symbol[: -len(quote)], quote) for quote in QUOTES if symbol.endswith(quote) and symbol != quote]
+    if splits:
+        return next((split for split in splits if _is_likely(*split)), splits[-1])
     raise DataError(
         f"{symbol}: cannot tell base from quote asset; set instruments.{symbol}.base and instruments.{symbol}.quote"
     )
+
+
+def _is_likely(base: str, quote: str) -> bool:
+    """Whether a base is one that is traded against a quote, as far as names tell."""
+    letters = base.lstrip("0123456789")
+    return len(base) >= SHORTEST_BASE and letters != "USD" and letters + quote[0] not in ENDING_LIKE_A_QUOTE
+
+
+def _assets(symbol: str, base: str, quote: str) -> tuple[str, str]:
+    """Return base and quote, the one that is not given from the symbol."""
+    if base and not quote and symbol.startswith(base):
+        quote = symbol[len(base) :].strip(SEPARATORS)
+    elif quote and not base and symbol.endswith(quote):
+        base = symbol[: -len(quote)].strip(SEPARATORS)
+    if not base or not quote:
+        split = split_symbol(symbol)
+        base, quote = base or split[0], quote or split[1]
+    if base == quote:
+        raise DataError(f"{symbol}: base and quote are both {base}; set instruments.{symbol}.base or .quote to another")
+    return base, quote
 
 
 def _steps(symbol: str, what: str, value: Decimal, step: Decimal) -> int:
