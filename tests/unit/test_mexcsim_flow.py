@@ -231,3 +231,17 @@ class TestServer:
                 '{"access_key":"a","secret":"s","fee_asset":"x"}',
             ):
                 assert (await client.raw("POST", "/sim/accounts", body=wrong)).status == 400
+
+
+@pytest.mark.asyncio
+async def test_the_times_of_trades_never_fall_though_clients_trade_between_beats():
+    config = SimConfig(
+        seed=2, flow=FlowSettings(events_per_s=400, taker_share=1.0), symbols=LIQUID[:1], limits=FREE, beat_ms=50
+    )
+    async with Simulator(config) as sim, SimClient(sim) as client:
+        sim.add_account(KEY, SECRET, balances={"USDT": 10**6})
+        for _ in range(30):
+            assert (await client.order("BUY", "MARKET", quantity="0.0001")).status == 200
+        times = [trade.at_ms for trade in sim.venue.exchange.markets["BTCUSDT"].tape.trades]
+    assert len(times) > 30
+    assert times == sorted(times)

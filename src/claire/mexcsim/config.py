@@ -65,7 +65,8 @@ class SimConfig(Struct, frozen=True, kw_only=True):
     scenario: tuple[Fault, ...] = ()
     """Faults that are set when the simulator starts."""
     past_minutes: int = 10_080
-    """How many minutes of candles there are from before the start; a recording has none but its own."""
+    """How many minutes of candles there are from before the start; with more than 100 pairs
+    there are fewer for each, and a recording has none but its own."""
     beat_ms: int = 5
     """How often the simulator looks at its clock, in real milliseconds."""
 

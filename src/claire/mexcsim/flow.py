@@ -6,6 +6,7 @@ it depends only on the seed (or the recording) and on market time, never on how 
 
 import heapq
 import random
+from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
@@ -46,13 +47,15 @@ class FlowSettings(Struct, frozen=True, kw_only=True):
 class _Drawn:
     """What the seeded flow remembers about one symbol."""
 
-    __slots__ = ("burst_left", "burst_step", "fair", "next_burst_s", "quotes", "rng", "rule")
+    __slots__ = ("burst_left", "burst_step", "fair", "keys", "next_burst_s", "quotes", "rng", "rule")
 
     def __init__(self, rule: SymbolRule, seed: int) -> None:
         self.rule = rule
         self.rng = random.Random(f"{seed}:{rule.symbol}")
         self.fair = 0.0
         self.quotes: dict[tuple[Side, int], Order] = {}
+        self.keys: dict[Side, list[int]] = {Side.BUY: [], Side.SELL: []}
+        """The prices quoted, best last (a sell's as its negative): what trades first is looked at first."""
         self.burst_left = 0
         self.burst_step = 0.0
         self.next_burst_s = 0.0
@@ -125,37 +128,41 @@ class SeededFlow:
         """Withdraw what the price has passed, and quote where it is now."""
         fair = int(drawn.fair)
         best = {Side.BUY: fair, Side.SELL: fair + 1 + int(drawn.fair / 20_000)}
-        drawn.quotes = {place: order for place, order in drawn.quotes.items() if not order.status.is_final}
-        kept = {side: self._withdraw_stale(drawn, side, best[side], at_ms) for side in (Side.BUY, Side.SELL)}
-        for side, prices in kept.items():
-            self._offer(market, drawn, side, best[side], at_ms)
-            away = -1 if side is Side.BUY else 1
-            gap = 1 + int(drawn.fair / 10_000)
-            price = prices[-1] if prices else best[side]
-            missing = self._settings.levels - 1 - len(prices)
+        for side, price in best.items():
+            self._withdraw_stale(drawn, side, price, at_ms)
+        for side, price in best.items():
+            keys, away = drawn.keys[side], -1 if side is Side.BUY else 1
+            self._offer(market, drawn, side, price, at_ms)
+            worst = -away * keys[0] if keys else price
+            missing = self._settings.levels - len(keys)
             for _ in range(missing if everything else min(2, missing)):
-                price += away * drawn.rng.randint(1, gap)
-                self._offer(market, drawn, side, price, at_ms)
+                worst += away * drawn.rng.randint(1, 1 + int(drawn.fair / 10_000))
+                self._offer(market, drawn, side, worst, at_ms)
 
-    def _withdraw_stale(self, drawn: _Drawn, side: Side, best: int, at_ms: int) -> list[int]:
-        """Cancel own quotes that are better than the best one wanted, or too many; return the prices kept, best first."""
-        mine = sorted((price for held, price in drawn.quotes if held is side), reverse=side is Side.BUY)
-        good = [price for price in mine if price == best or not crosses(side, price, best)]
-        kept = good[: self._settings.levels - 1]
-        for price in mine:
-            if price not in kept:
-                self._exchange.cancel(drawn.quotes.pop((side, price)), at_ms)
-        return kept
+    def _withdraw_stale(self, drawn: _Drawn, side: Side, best: int, at_ms: int) -> None:
+        """Forget own quotes that were filled; cancel those better than the best one wanted, and the worst if too many."""
+        keys, sign = drawn.keys[side], 1 if side is Side.BUY else -1
+        while keys:
+            order = drawn.quotes[side, sign * keys[-1]]
+            if not order.status.is_final:
+                if keys[-1] <= sign * best:
+                    break
+                self._exchange.cancel(order, at_ms)
+            del drawn.quotes[side, sign * keys.pop()]
+        while len(keys) >= self._settings.levels:
+            order = drawn.quotes.pop((side, sign * keys.pop(0)))
+            if not order.status.is_final:
+                self._exchange.cancel(order, at_ms)
 
     def _offer(self, market: Market, drawn: _Drawn, side: Side, price: int, at_ms: int) -> None:
         if price < 1 or (side, price) in drawn.quotes:
             return
-        wanted = NewOrder(
-            symbol=market.rule.symbol, side=side, kind=Kind.LIMIT, price=price, lots=self._size(drawn, 1.0)
-        )
+        lots = self._size(drawn, 1.0)
+        wanted = NewOrder(symbol=market.rule.symbol, side=side, kind=Kind.LIMIT, price=price, lots=lots)
         order = self._exchange.place_for_house(wanted, at_ms)
         if not order.status.is_final:
             drawn.quotes[side, price] = order
+            insort(drawn.keys[side], price if side is Side.BUY else -price)
 
     def _take(self, market: Market, drawn: _Drawn, at_ms: int) -> None:
         side = (
@@ -172,9 +179,13 @@ class SeededFlow:
         self._exchange.place_for_house(wanted, at_ms)
 
     def _requote(self, market: Market, drawn: _Drawn, at_ms: int) -> None:
-        if not drawn.quotes:
+        """Change the quantity of one own quote: cancelled, and offered again at the end of its queue."""
+        side = Side.BUY if drawn.rng.random() < 0.5 else Side.SELL
+        keys = drawn.keys[side]
+        if not keys:
             return
-        side, price = drawn.rng.choice(list(drawn.quotes))
+        key = keys.pop(drawn.rng.randrange(len(keys)))
+        price = key if side is Side.BUY else -key
         order = drawn.quotes.pop((side, price))
         if not order.status.is_final:
             self._exchange.cancel(order, at_ms)

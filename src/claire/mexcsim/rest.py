@@ -149,6 +149,7 @@ class Rest:
         if (error and not error.accepted) or (hang and not hang.accepted):
             answer: Any = None
         else:
+            venue.catch_up()
             answer = endpoint.handler(call)
             venue.settle()
         if hang:
@@ -163,6 +164,7 @@ class Rest:
 
     async def _act_later(self, call: Call, endpoint: Endpoint, delay_ms: int) -> None:
         await self._venue.sleep(delay_ms)
+        self._venue.catch_up()
         try:
             endpoint.handler(call)
         except Rejection:

@@ -247,9 +247,8 @@ class Simulator:
         """Do what is due by the clock: recorded or drawn orders, pushes, faults, closes."""
         now = self.venue.clock()
         self._perform_deeds()
-        if self.venue.seeded is not None:
-            self.venue.seeded.advance(now)
-        elif not self.config.lockstep:
+        self.venue.catch_up()
+        if self.venue.recorded is not None and not self.config.lockstep:
             self._play_due(now)
         self._settle()
         self._hub.beat(now)
@@ -270,7 +269,7 @@ class Simulator:
 
     def _play_due(self, now_ms: int) -> None:
         recorded = self.venue.recorded
-        assert recorded is not None  # noqa: S101 - no seeded flow, so there is a recording
+        assert recorded is not None  # noqa: S101 - the caller looked
         for _ in range(CATCH_UP):
             due = recorded.next_ms
             if due is None:

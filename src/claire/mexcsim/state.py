@@ -12,6 +12,10 @@ from claire.mexcsim.flow import RecordedFlow, SeededFlow
 from claire.mexcsim.limits import Budget
 from claire.mexcsim.log import SimLog
 
+MANY_PAIRS = 100
+PAST_BARS = 100_000
+"""Of many pairs: minutes of the past over all of them, a second of work if somebody asks for all at once."""
+
 
 def system_ms() -> int:
     """The system's clock, in milliseconds since 1970."""
@@ -28,6 +32,7 @@ class Venue:
         self.faults = Faults(self.log, config.seed)
         self.budget = Budget(config.limits)
         self.started_ms = self.clock()
+        self._caught_up_ms = self.started_ms
         self.recorded_ms: int | None = None
         """The time of the latest recorded trade, where trades carry their recorded times."""
         self.recorded: RecordedFlow | None = None
@@ -47,7 +52,7 @@ class Venue:
             config.habits,
             seed=config.seed,
             now_ms=self.started_ms,
-            past_minutes=config.past_minutes if config.recording is None else 0,  # a recording has no invented past
+            past_minutes=self._past_minutes(),
         )
         if config.recording is not None:
             self.recorded = RecordedFlow(
@@ -59,6 +64,19 @@ class Venue:
             self.seeded = SeededFlow(exchange, config.flow, config.seed, self.started_ms)
         return exchange
 
+    def _past_minutes(self) -> int:
+        """How far back each pair goes: among hundreds of pairs less, and a recording has no invented past."""
+        config, pairs = self.config, len(self.config.symbols)
+        if config.recording is not None:
+            return 0
+        return config.past_minutes if pairs <= MANY_PAIRS else min(config.past_minutes, PAST_BARS // pairs)
+
+    def catch_up(self) -> None:
+        """Let what the seeded market does by now happen first, so that the times of trades never fall."""
+        if self.seeded is not None:
+            self._caught_up_ms = self.clock()
+            self.seeded.advance(self._caught_up_ms)
+
     def server_ms(self) -> int:
         """The venue's own clock, with the skew that a fault gives it."""
         now = self.clock()
@@ -67,7 +85,9 @@ class Venue:
 
     def market_ms(self) -> int:
         """The time that trades and orders carry."""
-        return self.clock() if self.recorded_ms is None else self.recorded_ms
+        if self.recorded_ms is not None:
+            return self.recorded_ms
+        return self.clock() if self.seeded is None else self._caught_up_ms
 
     async def sleep(self, ms: int) -> None:
         """Wait until the clock has moved on by `ms` (a virtual clock may do that at once)."""

@@ -6,7 +6,6 @@ same seed, when somebody asks for them.
 
 import datetime
 import random
-from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -100,64 +99,52 @@ def merged(minutes: Iterable[Bar], interval: str) -> Iterator[tuple[Bar, int]]:
 
 
 class Past:
-    """The minutes before the simulator began: a seeded walk that ends at the price it began with."""
+    """The minutes before the simulator began: a seeded walk back from the price it began with, made as far as it is asked for."""
 
     def __init__(self, rule: SymbolRule, seed: int, minutes: int, ends_ms: int) -> None:
         self.rule = rule
-        self._seed = seed
-        self._minutes = minutes
         self.ends_ms = ends_ms // MINUTE_MS * MINUTE_MS
-        self._bars: list[Bar] | None = None
+        self.begins_ms = self.ends_ms - minutes * MINUTE_MS
+        self._rng = random.Random(f"{seed}:{rule.symbol}:past")
+        self._price = float(rule.ticks_near(rule.start_price))
+        # about 500 quote a minute, in lots that four trades share
+        self._typical_lots = max(4.0, 500 * 10**18 / max(1.0, self._price * rule.unit_value))
+        self._latest_first: list[Bar] = []
 
-    def bars(self) -> list[Bar]:
-        """All minutes, oldest first."""
-        if self._bars is None:
-            self._bars = self._walk_back()
-        return self._bars
+    def bars(self, since_ms: int = 0) -> list[Bar]:
+        """The minutes that begin at or after a time, oldest first."""
+        made = self._latest_first
+        start = made[-1].start_ms if made else self.ends_ms
+        while start - MINUTE_MS >= max(since_ms, self.begins_ms):
+            start -= MINUTE_MS
+            made.append(self._before(start))
+        count = min(len(made), max(0, (self.ends_ms - since_ms) // MINUTE_MS))
+        return made[:count][::-1]
 
     def trades(self, start_ms: int, end_ms: int) -> Iterator[PublicTrade]:
         """Four trades a minute in [start, end], oldest first: open, the two extremes, close."""
-        bars = self.bars()
-        first = bisect_left(bars, start_ms - MINUTE_MS, key=_start)
-        for bar in bars[first : bisect_right(bars, end_ms, key=_start)]:
+        for bar in self.bars(start_ms - MINUTE_MS):
             extremes = (bar.low, bar.high) if bar.close >= bar.open else (bar.high, bar.low)
             before = bar.open
             for quarter, price in enumerate((bar.open, *extremes, bar.close)):
                 at_ms = bar.start_ms + 15_000 * quarter
+                if at_ms > end_ms:
+                    return
                 side = Side.BUY if price >= before else Side.SELL
                 before = price
-                if start_ms <= at_ms <= end_ms:
+                if start_ms <= at_ms:
                     yield PublicTrade(self.rule.symbol, price, bar.lots // 4, side, at_ms, "")
 
-    def _walk_back(self) -> list[Bar]:
-        rng = random.Random(f"{self._seed}:{self.rule.symbol}:past")
-        price = float(self.rule.ticks_near(self.rule.start_price))
-        typical = max(4, self.rule.ticks_near(self.rule.start_price))
-        # about 500 quote a minute, in lots that four trades share
-        lots_worth = max(4, 500 * 10**18 // (typical * self.rule.unit_value))
-        bars = []
-        start = self.ends_ms
-        for _ in range(self._minutes):
-            start -= MINUTE_MS
-            opened = max(1.0, price * (1 + rng.gauss(0, 0.0008)))
-            high = max(price, opened) * (1 + abs(rng.gauss(0, 0.0003)))
-            low = max(1.0, min(price, opened) * (1 - abs(rng.gauss(0, 0.0003))))
-            lots = max(1, int(lots_worth * rng.lognormvariate(0, 0.8)) // 4) * 4
-            o, h, lo, c = max(1, int(opened)), max(1, int(high)), max(1, int(low)), max(1, int(price))
-            bars.append(
-                Bar(
-                    start,
-                    o,
-                    max(h, o, c),
-                    min(lo, o, c),
-                    c,
-                    lots,
-                    (o + h + lo + c) * (lots // 4) * self.rule.unit_value,
-                )
-            )
-            price = opened
-        bars.reverse()
-        return bars
+    def _before(self, start_ms: int) -> Bar:
+        """One minute more; it closes where the later one opened."""
+        rng, closed = self._rng, self._price
+        self._price = opened = max(1.0, closed * (1 + rng.gauss(0, 0.0008)))
+        high = int(max(closed, opened) * (1 + abs(rng.gauss(0, 0.0003))))
+        low = max(1, int(min(closed, opened) * (1 - abs(rng.gauss(0, 0.0003)))))
+        lots = max(1, int(self._typical_lots * rng.lognormvariate(0, 0.8)) // 4) * 4
+        first, last = max(1, int(opened)), max(1, int(closed))
+        worth = (first + high + low + last) * (lots // 4) * self.rule.unit_value
+        return Bar(start_ms, first, high, low, last, lots, worth)
 
 
 class DayStats(Struct, frozen=True):
@@ -207,8 +194,10 @@ class Tape:
     def all_minutes(self, start_ms: int = 0) -> Iterator[Bar]:
         """Every minute from a time on, the invented past included, oldest first."""
         live_from = self.minutes[0].start_ms if self.minutes else self.past.ends_ms
-        past = (bar for bar in self.past.bars() if start_ms <= bar.start_ms < live_from) if start_ms < live_from else ()
-        return chain(past, (bar for bar in self.minutes if bar.start_ms >= start_ms))
+        past = self.past.bars(start_ms) if start_ms < live_from else ()
+        return chain(
+            (bar for bar in past if bar.start_ms < live_from), (bar for bar in self.minutes if bar.start_ms >= start_ms)
+        )
 
     def bars(self, interval: str, start_ms: int | None, end_ms: int | None, limit: int) -> list[tuple[Bar, int]]:
         """Candles of an interval with their ends: the first `limit` from a start on, else the latest ones."""
@@ -269,7 +258,3 @@ def _sum(bars: list[Bar], last: int, open_ms: int, close_ms: int) -> DayStats:
         open_ms=open_ms,
         close_ms=close_ms,
     )
-
-
-def _start(bar: Bar) -> int:
-    return bar.start_ms
