@@ -105,7 +105,12 @@ def test_one_latency_sets_all_three_parts_and_a_part_wins_over_it(folder):
 
 
 def test_the_old_variables_mean_what_they_meant_and_lose_against_the_new_ones(folder):
-    folder.environ = {"WS_SOURCE": "stub", "MEXC_SYMBOL": "ETHUSDT", "MEXC_INTERVAL": "10ms", "SECRETS_PATH": "keys"}
+    folder.environ = {
+        "WS_SOURCE": "stub",
+        "MEXC_SYMBOL": "ETHUSDT",
+        "MEXC_INTERVAL": "10ms",
+        "SECRETS_PATH": "keys",
+    }  # pragma: allowlist secret
     loaded = folder.load()
     settings = loaded.settings
     assert (settings.market.source, settings.market.interval, settings.secrets.path) == ("stub", "10ms", "keys")
@@ -243,7 +248,7 @@ def test_all_faults_come_at_once_each_with_value_place_range_and_remedy(folder):
         "CLAIRE_FEES names a whole table; set CLAIRE_FEES__KEY for one of its keys   (CLAIRE_FEES)",
         "CLAIRE_RISK_POSITION_PCT is not a setting. Did you mean CLAIRE_RISK__POSITION_PCT?"
         "   (environment; claire reads every variable that starts with CLAIRE_)",
-        "risk.nonsense is not a setting.   (--set risk.nonsense=1)",
+        "risk.nonsense is not a setting. claire doctor lists every setting.   (--set risk.nonsense=1)",
         "'journal' is not KEY=VALUE, as in risk.position_pct=4   (--set journal)",
         "paper is a table of settings, not one; set paper.KEY=VALUE   (--set paper=1)",
         f"risk.max_daily_los_pct is not a setting. Did you mean risk.max_daily_loss_pct?   ({file}, line 3)",
@@ -318,7 +323,7 @@ def test_without_limits_a_position_may_be_all_of_equity_but_not_more(folder):
         ),
         (["symbols=XRPETH"], "--set paper.balance.ETH=10"),
         (["paper.balance.USDT=0"], "no USDT to trade with"),
-        (["paper.balance.USDT=-1"], "from 0 to"),
+        (["paper.balance.USDT=-1"], "paper.balance.USDT = -1: give a number from 0 to 1000000000000000, in USDT."),
         (["paper.balance.usdt=1"], "Write paper.balance.USDT"),
         (["paper.balance.USDT=1e-19"], "give a number"),
         (["config_version=2"], "this Claire reads version 1"),
@@ -386,6 +391,71 @@ def test_a_line_is_found_behind_everything_that_toml_allows():
         ("s", "1"): 16,
         ("s", "1", "id"): 17,
     }
+
+
+@pytest.mark.parametrize("name", ["foo", "nothing.like.it", "strategy.momentum-1.foo"])
+def test_an_unknown_key_that_resembles_none_is_answered_with_where_they_are_listed(folder, name):
+    says = folder.refused(f"{name}=1")
+    assert "Did you mean" not in says
+    listed = "It takes stop_loss_pct, take_profit_pct, max_hold_s, lookback_s, threshold_pct, min_volume_quote."
+    assert (listed if name.startswith("strategy") else "claire doctor lists every setting.") in says
+
+
+def test_a_key_set_twice_to_different_values_is_a_fault_that_names_both(folder):
+    for assignments in (("lookback_s=60", "lookback_s=90"), ("risk.position_pct=4", "risk.position_pct = 3")):
+        says = folder.refused(*assignments)
+        assert f"--set {assignments[0]} and --set {assignments[1]}" in says
+    assert folder.load("lookback_s=60", "lookback_s=60").settings.strategy[0].params["lookback_s"] == 60
+
+
+def test_a_mode_named_twice_differently_is_a_fault_that_names_both(folder):
+    assert "--set mode=testnet and --mode paper" in folder.refused("mode=testnet", mode="paper")
+    assert folder.load("mode=testnet", mode="testnet").settings.mode is Mode.TESTNET
+
+
+@pytest.mark.parametrize("mode", ["testnet", "shadow", "canary", "live", "papr"])
+def test_a_mode_that_contradicts_a_backtest_is_refused_wherever_it_stands(folder, mode):
+    text = f"mode = {mode} contradicts claire backtest, which trades a recording and nothing else."
+    assert f"{text} Leave it out, or use claire run.   (--set mode={mode})" in folder.refused(
+        f"mode={mode}", mode="backtest"
+    )
+    folder.environ = {"CLAIRE_MODE": mode}
+    assert f"{text} Leave it out, or use claire run.   (CLAIRE_MODE)" in folder.refused(mode="backtest")
+    folder.environ = {}
+    file = folder.write(f'mode = "{mode}"\n')
+    assert f"   ({file}, line 1)" in folder.refused(mode="backtest")
+    assert folder.load("mode=paper", mode="backtest").settings.mode is Mode.BACKTEST
+
+
+@pytest.mark.parametrize("mode", ["paper", "backtest"])
+def test_a_backtest_goes_with_a_file_for_paper(folder, mode):
+    folder.write(f'mode = "{mode}"\n')
+    assert folder.load(mode="backtest").settings.mode is Mode.BACKTEST
+
+
+def test_rules_set_for_a_symbol_that_is_not_traded_are_refused(folder):
+    says = folder.refused("instruments.PEPUSDT.tick=1", symbols=["PEPEUSDT", "BTCUSDT"])
+    assert "instruments.PEPUSDT.tick: PEPUSDT is not traded. Did you mean PEPEUSDT?   (--set instr" in says
+    says = folder.refused("instruments.FOO.tick=1", "symbols=BTC/USDT")
+    assert "FOO is not traded. Traded: BTC/USDT." in says
+    assert folder.load("instruments.BTCUSDT.tick=1", "symbols=BTC/USDT").settings.symbols == ("BTC/USDT",)
+    assert folder.load("instruments.FOO.tick=1").settings.instruments["FOO"].tick == 1
+    folder.write("[instruments.FOO]\ntick = 1\n")
+    assert folder.load("symbols=BTCUSDT").settings.symbols == ("BTCUSDT",)
+
+
+def test_the_currency_follows_from_a_base_that_is_configured_alone(folder):
+    settings = folder.load("symbols=ODDXYZ", "instruments.ODDXYZ.base=ODD", "paper.balance.XYZ=5")
+    assert {name: value for name, value, _ in settings.rows()}["account.currency"] == "XYZ"
+
+
+def test_a_number_may_be_given_as_text(folder):
+    folder.write(
+        '[risk]\nposition_pct = "4"\nmax_open_orders = "3"\n[[strategy]]\nid = "a"\nkind = "momentum"\nlookback_s = "60"\n'
+    )
+    settings = folder.load().settings
+    assert (settings.risk.position_pct, settings.risk.max_open_orders) == (4, 3)
+    assert settings.strategy[0].params["lookback_s"] == 60
 
 
 # -- the recorded form ----------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class Instrument(InstrumentRules, frozen=True):
                 f"{symbol}: tick {tick} and lot {lot} have more than {DECIMALS} decimals together, too fine for exact money;"
                 f" set instruments.{symbol}.tick and .lot"
             )
-        base, quote = _assets(symbol, base, quote)
+        base, quote = assets_of(symbol, base, quote)
         return cls(
             symbol=symbol,
             base=base,
@@ -217,8 +217,12 @@ def _is_likely(base: str, quote: str) -> bool:
     return len(base) >= SHORTEST_BASE and letters != "USD" and letters + quote[0] not in ENDING_LIKE_A_QUOTE
 
 
-def _assets(symbol: str, base: str, quote: str) -> tuple[str, str]:
-    """Return base and quote, the one that is not given from the symbol."""
+def assets_of(symbol: str, base: str, quote: str) -> tuple[str, str]:
+    """Return base and quote: one that is given (not empty) wins, the symbol tells the other.
+
+    Raises:
+        DataError: the symbol does not tell, or both are the same asset.
+    """
     if base and not quote and symbol.startswith(base):
         quote = symbol[len(base) :].strip(SEPARATORS)
     elif quote and not base and symbol.endswith(quote):

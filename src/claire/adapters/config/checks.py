@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from claire.adapters.config.layers import Path_
-from claire.adapters.config.schema import Mode, RiskProfile, Settings
+from claire.adapters.config.schema import InstrumentSettings, Mode, RiskProfile, Settings
 from claire.model.errors import ConfigError, DataError
-from claire.model.instrument import QUOTES, split_symbol
+from claire.model.instrument import QUOTES, assets_of
 from claire.model.money import plain_text
 
 FALLBACK_CURRENCY = "USDT"
@@ -70,15 +70,12 @@ def configured_quotes(settings: Settings) -> tuple[str, ...]:
     """The quote assets of the configured symbols, as far as configuration and names tell."""
     quotes: dict[str, bool] = {}
     for symbol in settings.symbols:
-        rules = settings.instruments.get(symbol)
-        if rules is not None and rules.quote:
-            quotes[rules.quote] = True
-            continue
+        rules = settings.instruments.get(symbol, InstrumentSettings())
         try:
-            quote = split_symbol(symbol)[1]
+            quote = assets_of(symbol, rules.base or "", rules.quote or "")[1]
         except DataError:
             quote = ""
-        if quote not in QUOTES:
+        if not quote or (not rules.base and not rules.quote and quote not in QUOTES):
             return ()  # the market source will tell, or fail with a message about this symbol
         quotes[quote] = True
     return tuple(quotes)

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from claire.adapters.config import keys
+from claire.adapters.config.schema import Mode
+from claire.adapters.config.words import shown
 from claire.model.errors import ConfigError, did_you_mean
 
 PREFIX = "CLAIRE_"
@@ -218,7 +220,10 @@ def _path_of(variable: str) -> Path_:
 
 
 def read_assignments(assignments: Sequence[str]) -> Layer:
-    """Read `--set KEY=VALUE` arguments. A key without a dot is a parameter of the only strategy, or a key at the top."""
+    """Read `--set KEY=VALUE` arguments. A key without a dot is a parameter of the only strategy, or a key at the top.
+
+    The order of arguments decides nothing: a key that is given two values is a fault.
+    """
     layer = Layer()
     for assignment in assignments:
         place = f"--set {assignment}"
@@ -227,14 +232,40 @@ def read_assignments(assignments: Sequence[str]) -> Layer:
         if not equals or not all(path):
             layer.faults.append(Fault(f"'{assignment}' is not KEY=VALUE, as in risk.position_pct=4", place))
         elif path[0] == "strategy" or keys.find(path) is not None:
-            layer.put(path, value.strip(), place)
+            _put_once(layer, path, value.strip(), place)
         elif keys.is_table(path):
             layer.faults.append(Fault(f"{name} is a table of settings, not one; set {name}.KEY=VALUE", place))
         elif len(path) == 1:
-            layer.put(("strategy", name.strip()), value.strip(), place)
+            _put_once(layer, ("strategy", name.strip()), value.strip(), place)
         else:
             layer.faults.append(Fault(unknown(".".join(path)), place))
     return layer
+
+
+def put_mode(layer: Layer, below: Sequence[Layer], mode: str) -> None:
+    """Note in the command line's layer which mode the command itself asks for.
+
+    Args:
+        layer: the command line.
+        below: what it is laid over, lowest first.
+        mode: of ``--mode``, or ``backtest`` for that command: a place that names another mode than paper is then a fault.
+    """
+    path = ("mode",)
+    if mode == Mode.BACKTEST:
+        named = next((one for one in (layer, *reversed(below)) if path in one.values), None)
+        if named is not None and named.values[path] not in (Mode.PAPER, Mode.BACKTEST):
+            says = f"mode = {shown(named.values[path])} contradicts claire backtest, which trades a recording and nothing else."
+            layer.faults.append(Fault(f"{says} Leave it out, or use claire run.", named.places[path]))
+        layer.put(path, mode, "claire backtest")
+    else:
+        _put_once(layer, path, mode, f"--mode {mode}")
+
+
+def _put_once(layer: Layer, path: Path_, value: str, place: str) -> None:
+    if layer.values.get(path, value) != value:
+        says = f"{layer.places[path]} and {place} give one setting two values; leave one of them out"
+        layer.faults.append(Fault(says, "command line"))
+    layer.put(path, value, place)
 
 
 def unknown(name: str, parameters: Sequence[str] = ()) -> str:
@@ -242,6 +273,7 @@ def unknown(name: str, parameters: Sequence[str] = ()) -> str:
     known = [key.name for key in keys.settings_keys().values()]
     short = [full for full in known if full.rpartition(".")[2] == name.rpartition(".")[2]]
     hint = f" Did you mean {short[0]}?" if len(short) == 1 else did_you_mean(name, [*known, *parameters])
+    hint = hint or " claire doctor lists every setting."
     parts = tuple(name.split("."))
     for table, word in keys.OPEN.items():
         if parts[: len(table)] == table and len(parts) > len(table):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
@@ -60,7 +61,8 @@ def load(
         assignments: arguments of ``--set``, as ``KEY=VALUE``.
         symbols: of ``--symbol``; they replace the symbols of every strategy.
         strategy: of ``--strategy``: id or kind of the only strategy that trades.
-        mode: what the command itself says about the mode; wins over every other place.
+        mode: what the command itself says about the mode; wins over every other place. ``backtest`` goes with no other
+            mode than ``paper`` in those places.
         folder: where ``claire.toml`` is looked for (default: the working directory).
 
     Raises:
@@ -69,10 +71,11 @@ def load(
     environ = os.environ if environ is None else environ
     file = _file(config, environ, folder)
     base = layers.read_file(file) if file else Layer()
+    environment = layers.read_environment(environ)
     command = layers.read_assignments(assignments)
     if mode:
-        command.put(("mode",), mode, f"--mode {mode}")
-    loaded = _assemble([base, layers.read_environment(environ), command], symbols, strategy)
+        layers.put_mode(command, (base, environment), mode)
+    loaded = _assemble([base, environment, command], symbols, strategy)
     return msgspec.structs.replace(loaded, file=file)
 
 
@@ -155,6 +158,7 @@ def _assemble(stack: list[Layer], symbols: Sequence[str], strategy: str, *, repl
         if replaying and finding.path == ("risk", "profile"):
             continue  # what was recorded in one mode may be replayed without limits
         faults.append(Fault(finding.says, _place(finding.path, stack)))
+    faults += _untraded(settings, stack[-1])
     if faults:
         raise _refusal(faults)
     return Loaded(settings, _sources(settings, stack, resolved.sources))
@@ -162,6 +166,18 @@ def _assemble(stack: list[Layer], symbols: Sequence[str], strategy: str, *, repl
 
 def _refusal(faults: list[Fault]) -> ConfigError:
     return ConfigError("\n".join(dict.fromkeys(map(str, faults))))
+
+
+def _untraded(settings: Settings, command: Layer) -> list[Fault]:
+    """Rules that were set for symbols that nobody trades; a file may hold rules of more symbols than one run trades."""
+    traded = settings.symbols
+    names = {*traded, *(re.sub("[/_-]", "", symbol.upper()) for symbol in traded)}
+    found = []
+    for path in command.values:
+        if path[0] == "instruments" and traded and path[1] not in names:
+            hint = did_you_mean(path[1], traded) or f" Traded: {', '.join(traded)}."
+            found.append(Fault(f"{'.'.join(path)}: {path[1]} is not traded.{hint}", command.places[path]))
+    return found
 
 
 def _unknown_keys(layer: Layer) -> list[Fault]:
@@ -219,6 +235,8 @@ def _fault(location: tuple[int | str, ...], stack: list[Layer]) -> Fault:
     value = next((layer.values[path] for layer in reversed(stack) if path in layer.values), None)
     key = keys.find(path)
     allowed = key.allowed if key else "something else"
+    if path[:-1] in keys.OPEN:
+        allowed = allowed.replace(keys.OPEN[path[:-1]], path[-1])
     if path == ("config_version",):
         return Fault(f"config_version = {shown(value)}: this Claire reads version 1", place)
     says = does_not_fit(name, value, allowed, ceiling=bool(key and key.ceiling))

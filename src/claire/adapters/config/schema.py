@@ -308,11 +308,11 @@ class MarketSettings(Section):
 
     source: Text = _key(
         "",
-        "`synth[:KEY=VALUE,…]`, `stub` (the synthetic market, marked STUB), `recorded:FILE`, or `mexc_pb` (planned)."
+        "`synth[:KEY=VALUE,…]`, `stub` (the synthetic market, marked STUB), `recorded:FILE`, or `mexc` (live, also `mexc_pb`)."
         " Default: `synth` for `claire run`. Alias: `WS_SOURCE`.",
     )
     interval: Literal["10ms", "100ms", "1m", "5m", "15m", "30m", "60m", "4h", "1d", "1W", "1M"] = _key(
-        "100ms", "Update interval of the venue's stream, for the source `mexc_pb`. Alias: `MEXC_INTERVAL`."
+        "100ms", "Update interval of the venue's stream, for the source `mexc`. Alias: `MEXC_INTERVAL`."
     )
 
 
@@ -348,8 +348,8 @@ class InstrumentSettings(Section):
     tick: Step | None = _key(None, "Price step.", unit="quote per base")
     lot: Step | None = _key(None, "Quantity step.", unit="base")
     min_notional: Amount | None = _key(None, "Smallest value of an order.", unit="quote")
-    base: Asset | None = _key(None, "Base asset, where the symbol does not tell.", unit="asset, in capitals")
-    quote: Asset | None = _key(None, "Quote asset, where the symbol does not tell.", unit="asset, in capitals")
+    base: Asset | None = _key(None, "Base asset. Default: what the symbol tells.", unit="asset, in capitals")
+    quote: Asset | None = _key(None, "Quote asset. Default: what the symbol tells.", unit="asset, in capitals")
 
 
 class StrategySettings(Section):

@@ -201,7 +201,8 @@ def _unknown_parameter(draft: Draft, name: str, place: str, known: dict[str, key
     if place.startswith("--set") and f"strategy.{draft.id}" not in place:
         return unknown(name, [*known, *HEAD])
     kind = draft.values.get("kind")
-    return f"{name} is not a parameter of {kind} (strategy {draft.id}).{did_you_mean(name, [*known, *HEAD])}"
+    hint = did_you_mean(name, [*known, *HEAD]) or f" It takes {', '.join(known)}."
+    return f"{name} is not a parameter of {kind} (strategy {draft.id}).{hint}"
 
 
 def convert(value: Any, annotation: Any) -> Any:
