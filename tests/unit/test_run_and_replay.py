@@ -14,7 +14,8 @@ from claire.adapters.journal.reader import JournalReader
 from claire.adapters.marketdata import SyntheticMarket, SynthSettings
 from claire.model.errors import JournalError, LedgerError, ReplayError, StrategyError
 from claire.model.market import Trade
-from claire.services.embedded import RunResult, run_market
+from claire.services.embedded import run_market
+from claire.services.keeping import RunResult
 from claire.services.replay import replay
 
 PARAMETERS = (
