@@ -343,3 +343,11 @@ def test_a_strategy_that_cannot_be_set_up_is_named(tmp_path):
     path.write_text("from claire.strategies import Strategy\nclass B(Strategy):\n    def __init__(self, *a): 1 / 0\n")
     with pytest.raises(StrategyError, match=r"broken.py\) cannot be set up for BTCUSDT: ZeroDivisionError"):
         run(tmp_path / "runs", strategy=str(path))
+
+
+def test_what_a_strategy_prints_does_not_mix_with_results(tmp_path, capsys):
+    result = run(tmp_path / "runs", strategy=strange(tmp_path, before="print('noise')"))
+    replay(result.run_dir)
+    heard = capsys.readouterr()
+    assert heard.out == ""
+    assert heard.err.count("noise") > MARKET.trades

@@ -14,11 +14,13 @@ from claire.model.errors import ConfigError
 from claire.services.keeping import RunResult
 from claire.services.live import run_live
 from claire.services.mexc import Universe, open_mexc
+from claire.services.quiet import quiet
 from claire.services.simulator import started
 
 SIMULATOR_SEED = 1
 
 
+@quiet
 def run_mexc(
     settings: Settings,
     universe: Universe,

@@ -11,11 +11,13 @@ from claire.model.market import MarketEvent
 from claire.services.assembly import assemble
 from claire.services.keeping import RunResult, keeping, new_run_id
 from claire.services.pace import WallPacer
+from claire.services.quiet import quiet
 from claire.services.summary import summarise
 
 Progress = Callable[[Pipeline], None]
 
 
+@quiet
 def run_market(
     settings: Settings,
     source: MarketSource,

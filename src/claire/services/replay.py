@@ -30,6 +30,7 @@ from claire.services.assembly import assemble
 from claire.services.code import code_version
 from claire.services.keeping import CONFIG, LEDGER, SUMMARY
 from claire.services.live import LiveMarket, awaits_history, decode_input, is_live, pass_on
+from claire.services.quiet import quiet
 from claire.services.sources import reopen
 from claire.services.summary import Summary
 
@@ -87,6 +88,7 @@ class JournalSource:
                 yield (event,)
 
 
+@quiet
 def replay(
     run_dir: Path,
     data: Sequence[Path] = (),
