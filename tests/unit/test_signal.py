@@ -64,8 +64,9 @@ class Stage:
         last = OrderState.FILLED if filled == lots else OrderState.CANCELED
         self.signals.on_order(order(side, last, lots, filled, at_s, self.orders))
 
-    def deny(self, side: Side, code: Code = Code.CASH_RESERVE) -> None:
-        self.signals.on_denial(Denial(1, "s", SYMBOL, side, code, T0, Decimal(0), Decimal(0), "USDT", "no"))
+    def deny(self, side: Side, code: Code = Code.CASH_RESERVE, at_s: float = 0) -> None:
+        at_ns = T0 + round(at_s * 1_000_000_000)
+        self.signals.on_denial(Denial(1, "s", SYMBOL, side, code, at_ns, Decimal(0), Decimal(0), "USDT", "no"))
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -318,11 +319,23 @@ def test_a_position_that_went_to_dust_leaves_the_desk_flat():
     assert stage.trade(2) == ("entry",)
 
 
-def test_a_denied_exit_is_asked_for_again():
+def test_a_denied_exit_is_asked_for_again_a_second_later():
     stage = long(10_000, 100, stop_loss_pct=1)
-    for at_s in (1, 2):
-        assert stage.trade(at_s, 9_000) == ("stop_loss",)
-        stage.deny(SELL, Code.TRADING_STATE)
+    assert stage.trade(1, 9_000) == ("stop_loss",)
+    stage.deny(SELL, Code.TRADING_STATE, at_s=1)
+    assert stage.trade(1.999, 9_000) == ()
+    assert stage.desk.suppressed["exit_waits"] == 1
+    assert stage.trade(2, 9_000) == ("stop_loss",)
+
+
+def test_an_exit_that_sold_nothing_waits_and_one_that_sold_some_goes_on_at_once():
+    stage = long(10_000, 100, stop_loss_pct=1)
+    assert stage.trade(1, 9_000) == ("stop_loss",)
+    stage.answer(SELL, 9_000, 100, filled=0, at_s=1)
+    assert stage.trade(1.5, 9_000) == ()
+    assert stage.trade(2, 9_000) == ("stop_loss",)
+    stage.answer(SELL, 9_000, 100, filled=40, at_s=2)
+    assert stage.trade(2.001, 9_000) == ("stop_loss",)
 
 
 def test_a_late_fill_of_an_answered_exit_ends_the_round_trip():

@@ -21,6 +21,10 @@ from claire.strategies.base import Opinion, Strategy
 
 ENTER, EXIT, NO_ENTRY = Opinion.ENTER, Opinion.EXIT, Opinion.NO_ENTRY
 
+EXIT_AGAIN_NS = 1_000_000_000
+"""How long an exit that was refused or not filled waits before it is asked for again: a venue that says no at every trade
+is not asked at every trade."""
+
 REASONS = (
     "warming_up",
     "below_threshold",
@@ -30,6 +34,7 @@ REASONS = (
     "waiting_below_threshold",
     "stale",
     "feed_gap",
+    "exit_waits",
 )
 """Why a trade brings no signal; with the signals they add up to the trades that a desk saw."""
 
@@ -54,6 +59,10 @@ class Desk:
         self._order_no = 0
         """The order that the last wish became."""
         self._wait_for_no_entry = False
+        self._exit_again_ns = 0
+        """Market time before which an exit that came to nothing is not asked for again."""
+        self._sold_lots = 0
+        """Sold in this round trip when the last exit was asked for."""
         self._hold_until_ns = 0
         self._stop_ticks = 0
         self._target_ticks = 0
@@ -76,9 +85,9 @@ class Desk:
             reason = "order_live"
         elif self.position.bought_lots:
             exit_reason = self._exit_reason(trade, opinion)
-            if exit_reason:
+            if exit_reason and trade.ts_event_ns >= self._exit_again_ns:
                 return Side.SELL, exit_reason
-            reason = "position_open"
+            reason = "exit_waits" if exit_reason else "position_open"
         elif opinion is ENTER:
             if self._wait_for_no_entry:
                 reason = "waiting_below_threshold"
@@ -107,12 +116,15 @@ class Desk:
         """A wish was uttered; nothing more is asked until it is answered."""
         self.signals += 1
         self._asked = side
+        self._sold_lots = self.position.sold_lots
 
     def on_denial(self, denial: Denial) -> None:
         """Risk said no: free to ask again, but an entry only after the condition was false once."""
         self._asked = None
         if denial.side is Side.BUY:
             self._wait_for_no_entry = True
+        else:
+            self._exit_again_ns = denial.ts_event_ns + EXIT_AGAIN_NS
 
     def on_fill(self, fill: Fill) -> None:
         """Follow the position and set the exit levels from the average entry price."""
@@ -142,13 +154,15 @@ class Desk:
             self._asked = None
             if event.side is Side.BUY:
                 self._wait_for_no_entry = self.position.is_flat
+            elif self.position.sold_lots == self._sold_lots:
+                self._exit_again_ns = event.ts_event_ns + EXIT_AGAIN_NS
         if self.position.has_ended(event, self.instrument):
             self.went_flat()
 
     def went_flat(self) -> None:
         """The round trip is over; what is left of it is dust and nobody's business here."""
         self.position = Position()
-        self._stop_ticks = self._target_ticks = self._hold_until_ns = 0
+        self._stop_ticks = self._target_ticks = self._hold_until_ns = self._exit_again_ns = 0
 
     def _exit_reason(self, trade: Trade, opinion: Opinion) -> str | None:
         price = trade.price_ticks
