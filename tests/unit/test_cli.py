@@ -1,21 +1,29 @@
 """What `claire` says: help, refusals, sources, and numbers as a person reads them."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from decimal import Decimal
 
 import pytest
 
+from claire import __version__
 from claire.adapters.config import load
 from claire.cli import generate, market, plan
 from claire.cli.main import help_lines, main
 from claire.cli.output import duration, money, percent
+from claire.cli.report import replay_text
 from claire.cli.runs import all_runs, find_run, runs_folder
+from claire.cli.trading import Stop
+from claire.engine.compare import Difference
 from claire.model.decisions import Code
 from claire.model.errors import UsageError
 from claire.model.orders import TRANSITIONS
+from claire.services.replay import ReplayResult
 
 
 def says(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -69,7 +77,23 @@ def test_every_command_has_help_and_json(capsys, command):
 
 
 def test_the_version_is_told(capsys):
-    assert says(capsys, "--version")[1].startswith("claire ")
+    assert says(capsys, "--version")[:2] == (0, f"claire {__version__}\n")
+    assert says(capsys, "--version", "history")[:2] == (0, f"claire {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [("--version", "--json"), ("--json", "--version")])
+def test_the_version_is_told_as_json(capsys, arguments):
+    code, out, _ = says(capsys, *arguments)
+    assert (code, json.loads(out)) == (0, {"version": __version__})
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ("--json", "history")])
+def test_json_stands_after_the_command(capsys, arguments):
+    code, out, err = says(capsys, *arguments)
+    assert code == 2
+    assert json.loads(out)["exit_code"] == 2
+    assert "--json stands after the command, as in claire history --json" in err
+    assert "claire COMMAND --json" in says(capsys, "--help")[1]
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------------
@@ -138,6 +162,15 @@ def test_a_live_run_refuses_what_only_a_recording_has(capsys, tmp_path, argument
         (["run", "--source", "sinth"], "Did you mean synth?"),
         (["run", "--source", "recorded"], "--source recorded:FILE"),
         (["run", "--source", "synth:sed=1"], "Did you mean seed?"),
+        (["run", "--source", "synth:foo=1"], "foo is not an option. Options: symbol, seed, trades, duration_s, rate,"),
+        (["run", "--set", "foo=1"], "foo is not a setting. claire doctor lists every setting."),
+        (["run", "--set", "instruments.FOO.tick=1"], "instruments.FOO.tick: FOO is not traded. Traded: BTCUSDT."),
+        (
+            ["run", "--set", "instruments.BTCUSDT.quote=USD"],
+            "instruments.BTCUSDT.quote = USD: the synthetic market of BTCUSDT",
+        ),
+        (["run", "--symbol", "ODDXYZ"], "ODDXYZ: the synthetic market takes a symbol that tells base and quote"),
+        (["backtest", "--source", "synth", "--set", "mode=live"], "mode = live contradicts claire backtest"),
         (["run", "--source", "synth:seed"], "is not KEY=VALUE"),
         (["run", "--source", "synth:duration_s=5m"], "5m is 300 here"),
         (["run", "--source", "synth:rate=0"], "synth.rate = 0"),
@@ -164,6 +197,35 @@ def test_a_command_line_that_makes_no_sense_is_answered_with_the_remedy(capsys, 
     assert text in err
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [["run"], ["backtest", "--source", "synth"], ["history"], ["replay", "last"]])
+def test_a_folder_of_runs_that_is_none_is_refused_before_anything_runs(capsys, tmp_path, monkeypatch, command):
+    file = tmp_path / "file"
+    file.write_text("")
+    remedy = "choose another folder with --runs or CLAIRE_HOME"
+    for folder in (file, file / "runs"):
+        code, out, err = says(capsys, *command, "--runs", str(folder))
+        assert (code, out) == (2, "")
+        assert err == f"claire: runs cannot be kept in {folder} (--runs): {file} is not a folder; {remedy}\n"
+    monkeypatch.setenv("CLAIRE_HOME", str(file))
+    code, out, err = says(capsys, *command)
+    assert (code, out) == (2, "")
+    assert err == f"claire: runs cannot be kept in {file / 'runs'} (CLAIRE_HOME): {file} is not a folder; {remedy}\n"
+
+
+def test_a_folder_of_runs_that_cannot_be_made_is_refused(capsys, tmp_path):
+    folder = tmp_path / ("x" * 300)
+    code, out, err = says(capsys, "run", "--speed", "max", "--runs", str(folder))
+    assert (code, out) == (2, "")
+    assert f"runs cannot be kept in {folder} (--runs): File name too long; choose another" in err
+
+
+def test_doctor_finds_a_folder_of_runs_that_is_none(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, out, _ = says(capsys, "doctor", "--runs", str(tmp_path / "file"))
+    assert code == 1
+    assert f"FAILED  runs                  runs cannot be kept in {tmp_path / 'file'} (--runs): " in out
 
 
 def test_several_faults_are_indented_under_the_first(capsys):
@@ -320,6 +382,72 @@ def test_doctor_finds_what_is_wrong(capsys, tmp_path, monkeypatch):
     assert code == 2
     assert "FAILED  configuration" in out
     assert "Did you mean fees.taker_bps?" in out
+
+
+# -- stopping -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_says_what_it_waits_for_and_the_second_one_ends_at_once(capfd, monkeypatch):
+    monkeypatch.setattr("claire.cli.trading.PATIENCE_S", 0.05)
+    stop = Stop()
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert wait_for(capfd) == "claire: waiting for the strategy to answer; again to stop now\n"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    with stop.listening():
+        pass
+    assert capfd.readouterr().err == ""
+
+
+def test_a_stop_that_was_heard_says_that_the_run_is_being_closed(capfd, monkeypatch):
+    monkeypatch.setattr("claire.cli.trading.PATIENCE_S", 0.05)
+    stop = Stop()
+    assert not stop()
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+        assert wait_for(capfd) == "claire: ending the run in order; again to stop now\n"
+
+
+def test_a_stop_that_is_done_in_time_says_nothing(capfd, monkeypatch):
+    monkeypatch.setattr("claire.cli.trading.PATIENCE_S", 0.05)
+    stop = Stop()
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+    assert (stop(), capfd.readouterr().err) == (True, "")
+
+
+def wait_for(capfd) -> str:
+    """What is said on stderr, as soon as something is."""
+    deadline = time.monotonic() + 5
+    said = ""
+    while not said:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        said = capfd.readouterr().err
+    return said
+
+
+# -- a replay in words ----------------------------------------------------------------------------------------------------
+
+
+def replayed(decisions: int, difference: Difference | None) -> str:
+    return replay_text(ReplayResult("r", difference is None, decisions, difference, "d1:x", "the journal", "c", "c"))
+
+
+def test_a_replay_says_what_was_equal_and_where_the_first_difference_is():
+    assert replayed(51, None).splitlines() == [
+        " run r: 51 decisions decided again from the journal",
+        " IDENTICAL    d1:x",
+    ]
+    recorded, now = {"event": "Signal", "price": 1}, {"event": "Signal", "price": 2}
+    first = replayed(0, Difference(1, 7, recorded, now, ["price"])).splitlines()
+    assert first[0] == " run r: decided again from the journal, first difference at decision 1"
+    assert first[1] == " DIFFERENT    decision 1, input 7: Signal"
+    later = replayed(12, Difference(13, 7, recorded, now, ["price"])).splitlines()
+    assert later[0] == " run r: decided again from the journal, 12 decisions equal, first difference at decision 13"
 
 
 # -- generated documents --------------------------------------------------------------------------------------------------

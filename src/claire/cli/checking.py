@@ -7,7 +7,7 @@ from typing import Any
 
 from claire.cli.output import grouped, money, percent, print_json
 from claire.cli.report import replay_text
-from claire.cli.runs import all_runs, find_run, runs_folder, told
+from claire.cli.runs import all_runs, existing_runs, find_run, told
 from claire.cli.screen import Bar
 
 
@@ -15,8 +15,7 @@ def replay(word: str, data: Sequence[Path], assignments: Sequence[str], runs: Pa
     """Decide a run again; return 0 if every decision is the same, else 1."""
     from claire.services.replay import replay as replay_run
 
-    folder = runs_folder(runs)
-    run = find_run(word, folder)
+    run = find_run(word, existing_runs(runs))
     known = told(run).get("summary", {})
     with Bar("replay", int(known.get("market_events", 0))) as bar:
         result = replay_run(run, data, tuple(assignments), on_progress=bar)
@@ -29,7 +28,7 @@ def replay(word: str, data: Sequence[Path], assignments: Sequence[str], runs: Pa
 
 def history(runs: Path | None, *, as_json: bool) -> int:
     """List the runs, oldest first."""
-    folder = runs_folder(runs)
+    folder = existing_runs(runs)
     found = [told(run) for run in all_runs(folder)]
     if as_json:
         print_json({"runs_folder": str(folder), "runs": found})

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 import claire
 from claire.cli.output import print_json
-from claire.cli.runs import runs_folder
+from claire.cli.runs import runs_folder, trouble
 from claire.model.errors import ClaireError
 
 CORE = ("aiohttp", "alembic", "msgspec", "protobuf", "pydantic", "pydantic-settings", "rich", "sqlalchemy", "typer")
@@ -53,7 +53,7 @@ def doctor(
     """Check everything, also a venue if one is named; return 0 if all is well, else 1 (2: only the configuration is wrong)."""
     folder = runs_folder(runs)
     checks = [_python(), _packages(CORE, "pip install claire"), _packages(EXTRA, "pip install 'claire[data]'")]
-    checks += [_disk(folder), _writable(folder)]
+    checks += [_disk(folder), _writable(folder, runs)]
     configuration, settings = _configuration(config, assignments)
     if venue and configuration.ok:
         checks += _venue(venue, config, assignments)
@@ -94,7 +94,9 @@ def _disk(folder: Path) -> Check:
     )
 
 
-def _writable(folder: Path) -> Check:
+def _writable(folder: Path, named: Path | None) -> Check:
+    if says := trouble(folder, named):
+        return Check("runs", False, says, "see the line above")
     here = _existing(folder)
     try:
         with tempfile.TemporaryFile(dir=here):

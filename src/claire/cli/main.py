@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from typer.core import TyperGroup
@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from claire import __version__
 from claire.cli import plan
 from claire.cli.mexcsim import mexc_sim
-from claire.cli.output import complain
+from claire.cli.output import Watched, complain, print_json, say
 from claire.cli.venue import symbols
 from claire.model.errors import ClaireError, UsageError, did_you_mean
 
@@ -71,12 +71,11 @@ def help_lines() -> list[str]:
         cells = "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         lines.append(f"  {cells}".rstrip())
     lines += [f"  {plan.STOPPING_NOTE}", ""]
-    lines.append(
-        "Every command takes --json: one JSON document on stdout. Exit codes: 0 done, 1 failed, 2 wrong usage or"
-    )
-    lines.append(
-        "configuration, 3 refused for safety, 130 after Ctrl-C. Settings: docs/configuration.md. --version tells the version."
-    )
+    lines += [
+        "claire COMMAND --json prints one JSON document on stdout; so does claire --version --json, but not --help.",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused for safety, 130 after Ctrl-C.",
+        "Settings: docs/configuration.md. --version tells the version.",
+    ]
     return lines
 
 
@@ -139,11 +138,20 @@ Span = Annotated[str, typer.Option("--duration", metavar="SPAN", help="Market ti
 
 @app.callback(invoke_without_command=True)
 def claire(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    json: Json = False,
 ) -> int:
     """A crypto trading system that proves its decisions."""
     if version:
-        print(f"claire {__version__}")
+        if json:
+            print_json({"version": __version__})
+        else:
+            print(f"claire {__version__}")
+        raise typer.Exit
+    if json:
+        command = context.invoked_subcommand or "history"
+        raise UsageError(f"--json stands after the command, as in claire {command} --json")
     return 0
 
 
@@ -177,6 +185,9 @@ def run(
     json: Json = False,
 ) -> int:
     """Trade with paper money over a synthetic market (the default), a recorded or a live one.
+
+    --source mexc: live market data of MEXC. --mode testnet: signed orders over the wire, to a simulator on this machine
+    that is started for the run. Both go on until Ctrl-C or --duration.
 
     Ctrl-C ends the run in order: journal, ledger and summary are complete. A second Ctrl-C ends it at once.
     """
@@ -297,26 +308,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     as_json = "--json" in arguments
+    stdout = Watched(sys.stdout)
+    watched = sys.stdout = cast(TextIO, stdout)
     try:
-        code = app(args=arguments, prog_name="claire", standalone_mode=False)
-        sys.stdout.flush()
+        code = _answer(arguments, as_json=as_json)
+        stdout.flush()
+    except BrokenPipeError:
+        _leave_stdout()
+        return NOBODY_READS
+    except Exception as fault:
+        if stdout.fault is not None:
+            _leave_stdout()
+            say(f"cannot write the result to standard output: {stdout.fault.strerror}")
+            return ClaireError.exit_code
+        if as_json:
+            complain(
+                f"{type(fault).__name__}: {fault} (a fault of Claire; the traceback is on stderr)", 1, as_json=True
+            )
+        raise
+    finally:
+        if sys.stdout is watched:
+            sys.stdout = stdout.stream
+    return code
+
+
+def _answer(arguments: Sequence[str], *, as_json: bool) -> int:
+    """Do what was asked; say what a person did wrong or can mend, and return the exit code."""
+    try:
+        return int(app(args=list(arguments), prog_name="claire", standalone_mode=False) or 0)
     except ClaireError as fault:
         return complain(str(fault), fault.exit_code, as_json=as_json)
     except typer.TyperException as fault:
         return complain(_usage(fault.format_message(), arguments), UsageError.exit_code, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         return complain("interrupted", INTERRUPTED, as_json=as_json)
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit; without this it would complain about the pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NOBODY_READS
-    except Exception as fault:
-        if as_json:
-            complain(
-                f"{type(fault).__name__}: {fault} (a fault of Claire; the traceback is on stderr)", 1, as_json=True
-            )
-        raise
-    return int(code or 0)
+
+
+def _leave_stdout() -> None:
+    """Let nothing more be written to stdout: Python flushes it once more at exit, and would complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(message: str, arguments: Sequence[str]) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from claire.adapters.config.schema import Settings
+from claire.adapters.config.schema import InstrumentSettings, Settings
 from claire.adapters.config.strategies import convert
 from claire.adapters.config.words import meant
 from claire.engine.ports import MarketSource
 from claire.model.errors import DataError, UsageError, did_you_mean
+from claire.model.instrument import split_symbol
 
 LIVE_SOURCES = ("mexc", "mexc_pb")
 KINDS = ("synth", "stub", "recorded", *LIVE_SOURCES)
@@ -169,6 +170,7 @@ def _synthetic(market: Wanted, settings: Settings, window: Window) -> MarketSour
     if symbols:
         given.setdefault("symbol", symbols[0])
     rules = settings.instruments.get(given.get("symbol", "BTCUSDT"))
+    _refuse_assets(given.get("symbol", "BTCUSDT"), rules)
     for name in ("tick", "lot", "min_notional"):
         if rules is not None and getattr(rules, name) is not None:
             given.setdefault(name, str(getattr(rules, name)))
@@ -176,13 +178,30 @@ def _synthetic(market: Wanted, settings: Settings, window: Window) -> MarketSour
     values = {}
     for name, value in {**LIVELY, **given}.items():
         if name not in known:
-            raise UsageError(f"--source synth: {name} is not an option.{did_you_mean(name, known)}")
+            hint = f"{did_you_mean(name, known)} Options: {', '.join(known)}."
+            raise UsageError(f"--source synth: {name} is not an option.{hint}")
         try:
             values[name] = convert(value, known[name])
         except ValueError:
             hint = meant(value, "a number, in seconds" if name.endswith("_s") else "a number")
             raise UsageError(f"--source synth: {name} = {value} is not a plain value of its kind.{hint}") from None
     return SyntheticMarket(SynthSettings(**values))
+
+
+def _refuse_assets(symbol: str, rules: InstrumentSettings | None) -> None:
+    """Refuse assets that the synthetic market would not trade: it knows its symbol's only."""
+    try:
+        base, quote = split_symbol(symbol)
+    except DataError:
+        says = f"{symbol}: the synthetic market takes a symbol that tells base and quote, as in --symbol ETHUSDC"
+        raise UsageError(says) from None
+    for name, own in (("base", base), ("quote", quote)):
+        asked = getattr(rules, name, None)
+        if asked not in (None, own):
+            raise UsageError(
+                f"instruments.{symbol}.{name} = {asked}: the synthetic market of {symbol} trades {base} against {quote};"
+                " choose its assets with --symbol, as in --symbol ETHUSDC"
+            )
 
 
 def _moment(option: str, text: str) -> int | None:

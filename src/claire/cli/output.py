@@ -1,11 +1,52 @@
 """How `claire` speaks: results and one JSON document on stdout, everything else on stderr."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, TextIO
 
 INDENT = " " * 8
 """Under ``claire: ``, so that several lines read as one message."""
+
+
+class Watched:
+    """A stream that remembers why nothing more could be written to it: a full disk, say."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to `stream`."""
+        self.stream = stream
+        self.fault: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write text.
+
+        Raises:
+            OSError: the stream takes nothing more.
+        """
+        with self._watching():
+            return self.stream.write(text)
+
+    def flush(self) -> None:
+        """Hand over what was written.
+
+        Raises:
+            OSError: the stream takes nothing more.
+        """
+        with self._watching():
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the stream's."""
+        return getattr(self.stream, name)
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as fault:
+            self.fault = fault
+            raise
 
 
 def print_json(document: Any) -> None:
@@ -22,9 +63,9 @@ def say(text: str) -> None:
 
 def complain(message: str, exit_code: int, *, as_json: bool) -> int:
     """Print an error as a person reads it (and as JSON where that was asked for); return the exit code."""
+    say(message.replace("\n", f"\n{INDENT}"))
     if as_json:
         print_json({"error": message, "exit_code": exit_code})
-    say(message.replace("\n", f"\n{INDENT}"))
     return exit_code
 
 

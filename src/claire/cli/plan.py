@@ -5,7 +5,7 @@ Plain data and no imports, for `claire --help` has to answer at once.
 
 GROUPS: dict[str, dict[str, str]] = {
     "Trade": {
-        "run": "Trade with paper money: a synthetic market, or a recorded one at any speed.",
+        "run": "Trade with paper money: a synthetic market, a recorded one at any speed, or a live one.",
         "backtest": "Run a strategy over a recording, as fast as it goes.",
     },
     "Prove": {

@@ -87,11 +87,17 @@ def _why_no_fills(summary: Summary) -> str:
 
 def replay_text(result: ReplayResult) -> str:
     """Return what a replay found as text."""
-    lines = [f" run {result.run_id}: {grouped(result.decisions)} decisions decided again from {result.inputs}"]
+    decisions, difference = grouped(result.decisions), result.first_difference
+    if difference is None:
+        lines = [f" run {result.run_id}: {decisions} decisions decided again from {result.inputs}"]
+    else:
+        equal = f"{decisions} decision{'' if result.decisions == 1 else 's'} equal, " if result.decisions else ""
+        where = f"first difference at decision {grouped(difference.decision)}"
+        lines = [f" run {result.run_id}: decided again from {result.inputs}, {equal}{where}"]
     if result.identical:
         lines.append(f" IDENTICAL    {result.decision_digest}")
     else:
-        lines += _difference_lines(result.first_difference)
+        lines += _difference_lines(difference)
     if result.truncated:
         lines.append(f" cut off      {result.truncated}")
     lines += [f" note         {note}" for note in result.notes]
@@ -103,7 +109,7 @@ def _difference_lines(difference: Difference | None) -> Iterator[str]:
         return
     recorded, replayed = difference.recorded or {}, difference.replayed or {}
     event = recorded.get("event") or replayed.get("event")
-    yield f" DIFFERENT    first at decision {grouped(difference.decision)}, input {grouped(difference.input_no)}: {event}"
+    yield f" DIFFERENT    decision {grouped(difference.decision)}, input {grouped(difference.input_no)}: {event}"
     if not recorded:
         yield f"   the journal has no further decision; the replay decided {replayed}"
     elif not replayed:

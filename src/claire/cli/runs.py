@@ -19,6 +19,74 @@ def runs_folder(named: Path | None) -> Path:
     return Path(home) / "runs" if home else Path("runs")
 
 
+def trouble(folder: Path, named: Path | None) -> str:
+    """Why runs cannot be kept in a folder, as a message; empty where they can, as far as looking tells.
+
+    Args:
+        folder: as `runs_folder` has it.
+        named: of `--runs`.
+    """
+    try:
+        nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if _is_there(path))
+        if not nearest.is_dir():
+            return _trouble(folder, named, f"{nearest} is not a folder")
+    except OSError as fault:
+        return _trouble(folder, named, fault.strerror or str(fault))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return _trouble(folder, named, f"{nearest} may not be written to")
+    return ""
+
+
+def check_runs_folder(named: Path | None) -> Path:
+    """The folder of runs, after a look whether it is one or could be made.
+
+    Raises:
+        UsageError: naming the folder, where it was named, and the remedy.
+    """
+    folder = runs_folder(named)
+    if says := trouble(folder, named):
+        raise UsageError(says)
+    return folder
+
+
+def existing_runs(named: Path | None) -> Path:
+    """The folder that runs are read from; it may be missing, or one that may not be written to.
+
+    Raises:
+        UsageError: it is no folder.
+    """
+    folder = runs_folder(named)
+    return folder if folder.is_dir() else check_runs_folder(named)
+
+
+def make_runs_folder(named: Path | None) -> Path:
+    """The folder of runs, made if it is missing.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    folder = runs_folder(named)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise UsageError(_trouble(folder, named, fault.strerror or str(fault))) from None
+    return folder
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything has this name, also a link that leads nowhere; below a file there is nothing."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _trouble(folder: Path, named: Path | None, what: str) -> str:
+    place = "--runs" if named is not None else "CLAIRE_HOME" if os.environ.get("CLAIRE_HOME") else "working directory"
+    return f"runs cannot be kept in {folder} ({place}): {what}; choose another folder with --runs or CLAIRE_HOME"
+
+
 def find_run(word: str, folder: Path) -> Path:
     """The run directory that a word means: a path, a run id, the end of one, or ``last``.
 

@@ -10,17 +10,20 @@ from types import FrameType
 
 from msgspec import Struct
 
-from claire.adapters.config import Mode, Settings, load
+from claire.adapters.config import Loaded, Mode, Settings, load
 from claire.cli import market
 from claire.cli.output import print_json
 from claire.cli.plan import NEAREST_MODE
 from claire.cli.report import summary_text
-from claire.cli.runs import runs_folder
+from claire.cli.runs import check_runs_folder, make_runs_folder
 from claire.cli.screen import Bar, LiveScreen, Screen
 from claire.engine.ports import MarketSource
-from claire.model.errors import SafetyRefusal, UsageError
+from claire.model.errors import SafetyRefusal, UsageError, did_you_mean
 from claire.services.embedded import run_market
 from claire.services.keeping import RunResult
+
+PATIENCE_S = 2.0
+"""After this long a run that was asked to end, and has not, says what it waits for."""
 
 
 class Request(Struct, frozen=True):
@@ -49,31 +52,43 @@ class Stop:
     def __init__(self) -> None:
         """Nobody has asked yet."""
         self.signal = 0
+        self._is_heard = False
 
     def __call__(self) -> bool:
         """Whether the run shall end."""
-        return self.signal != 0
+        self._is_heard = self.signal != 0
+        return self._is_heard
 
     def ask(self, number: int, _frame: FrameType | None) -> None:
         """Handle a signal."""
         if self.signal:
             raise KeyboardInterrupt
         self.signal = number
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+
+    def explain(self, _number: int, _frame: FrameType | None) -> None:
+        """Say why the run goes on, `PATIENCE_S` after it was asked to end."""
+        what = "ending the run in order" if self._is_heard else "waiting for the strategy to answer"
+        # A handler may interrupt a print: only this way of writing cannot meet itself.
+        os.write(2, f"claire: {what}; again to stop now\n".encode())
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Handle Ctrl-C and SIGTERM while inside."""
-        before = {number: signal.signal(number, self.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {signal.SIGINT: self.ask, signal.SIGTERM: self.ask, signal.SIGALRM: self.explain}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
 
 def run(request: Request) -> int:
     """Trade with paper money over a synthetic or recorded market; return the exit code."""
-    settings = _settings(request, "")
+    loaded = _load(request, "")
+    settings = loaded.settings
     if settings.mode is Mode.BACKTEST:
         raise UsageError("mode = backtest is claire backtest --data FILE; claire run trades in mode paper")
     refuse_unbuilt(settings.mode)
@@ -85,7 +100,9 @@ def run(request: Request) -> int:
     window = market.parse_window(request.start, request.end, request.span)
     is_watched = wanted.kind == "synth" and "trades" not in wanted.options
     speed = market.parse_speed(request.speed, market.SYNTH_SPEED if is_watched else None)
+    check_runs_folder(request.runs)
     source = market.open_market(wanted, settings, request.venue or None, window)
+    _refuse_untraded(loaded, source)
     title = _title(settings, source, wanted, speed)
     screen = (LiveScreen if sys.stderr.isatty() else Screen)(title, source.info.rows)
     stop = Stop()
@@ -93,7 +110,7 @@ def run(request: Request) -> int:
         result = run_market(
             settings,
             source,
-            runs_dir=runs_folder(request.runs),
+            runs_dir=make_runs_folder(request.runs),
             mode=settings.mode.value,
             speed=speed,
             observers=(screen,),
@@ -116,7 +133,7 @@ def _run_live(request: Request, settings: Settings) -> int:
         result = run_mexc(
             settings,
             Universe.of(request.universe),
-            runs_dir=runs_folder(request.runs),
+            runs_dir=make_runs_folder(request.runs),
             duration_s=market.parse_window("", "", request.span).duration_s,
             should_stop=stop,
         )
@@ -125,18 +142,21 @@ def _run_live(request: Request, settings: Settings) -> int:
 
 def backtest(request: Request) -> int:
     """Run a strategy over a recording as fast as it goes; return the exit code."""
-    settings = _settings(request, Mode.BACKTEST.value)
+    loaded = _load(request, Mode.BACKTEST.value)
+    settings = loaded.settings
     if not request.data and not (request.source or settings.market.source):
         raise UsageError("claire backtest needs a market: --data FILE (or --source synth:trades=100000)")
     wanted = market.wanted(request.source or settings.market.source, request.data, "")
     window = market.parse_window(request.start, request.end, request.span)
+    check_runs_folder(request.runs)
     source = market.open_market(wanted, settings, request.venue or None, window)
+    _refuse_untraded(loaded, source)
     stop = Stop()
     with stop.listening(), Bar("backtest", source.info.rows) as bar:
         result = run_market(
             settings,
             source,
-            runs_dir=runs_folder(request.runs),
+            runs_dir=make_runs_folder(request.runs),
             mode=Mode.BACKTEST.value,
             on_progress=bar,
             should_stop=stop,
@@ -158,8 +178,8 @@ def refuse_unbuilt(mode: Mode) -> None:
         )
 
 
-def _settings(request: Request, mode: str) -> Settings:
-    loaded = load(
+def _load(request: Request, mode: str) -> Loaded:
+    return load(
         config=request.config,
         environ=os.environ,
         assignments=request.assignments,
@@ -167,7 +187,16 @@ def _settings(request: Request, mode: str) -> Settings:
         strategy=request.strategy,
         mode=mode or request.mode,
     )
-    return loaded.settings
+
+
+def _refuse_untraded(loaded: Loaded, source: MarketSource) -> None:
+    """Refuse rules that `--set` gives to a symbol that the market does not have, where no symbols are configured."""
+    for name, place in loaded.sources.items():
+        parts = name.split(".")
+        if place.startswith("--set ") and parts[0] == "instruments" and parts[1] not in source.instruments:
+            traded = list(source.instruments)
+            hint = did_you_mean(parts[1], traded) or f" Traded: {', '.join(traded)}."
+            raise UsageError(f"{name}: {parts[1]} is not traded.{hint}   ({place})")
 
 
 def _title(settings: Settings, source: MarketSource, wanted: market.Wanted, speed: float | None) -> str:
