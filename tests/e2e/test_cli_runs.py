@@ -167,6 +167,51 @@ def test_a_reader_that_goes_away_is_no_fault(claire):
     assert err == ""
 
 
+@pytest.mark.parametrize(
+    "arguments", [["history", "--json"], ["history"], ["--version", "--json"], ["nonsense", "--json"]]
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_result_that_cannot_be_written_is_one_line_and_exit_1(claire, arguments, unbuffered):
+    claire.environ["PYTHONUNBUFFERED"] = unbuffered
+    command = [sys.executable, "-m", "claire.cli.main", *arguments]
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(
+            command, cwd=claire.folder, env=claire.environ, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    *before, last = err.splitlines()
+    assert last == "claire: cannot write the result to standard output: No space left on device"
+    assert before == ([] if arguments[0] != "nonsense" else [before[0]])
+    assert "Traceback" not in err
+
+
+STUCK = """
+from claire.strategies import Opinion, Strategy
+
+
+class Stuck(Strategy):
+    def on_trade(self, trade):
+        print("stuck", flush=True, file=__import__("sys").stderr)
+        while True:
+            pass
+"""
+
+
+def test_a_stuck_strategy_is_named_after_the_first_signal_and_left_at_the_second(claire, tmp_path):
+    (tmp_path / "stuck.py").write_text(STUCK)
+    process = claire.start("backtest", "--source", "synth:trades=100", "--strategy", "stuck.py", "--json")
+    assert process.stderr is not None
+    assert process.stderr.readline() == "stuck\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "claire: waiting for the strategy to answer; again to stop now\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert json.loads(out) == {"error": "interrupted", "exit_code": 130}
+    assert err.strip() == "claire: interrupted"
+
+
 def test_without_a_terminal_progress_is_plain_lines_on_stderr(claire):
     code, out, err = claire("run", "--speed", "1200x", "--duration", "10m")
     assert code == 0

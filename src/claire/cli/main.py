@@ -20,10 +20,14 @@ from claire.cli.output import Watched, complain, print_json, say
 from claire.cli.venue import symbols
 from claire.model.errors import ClaireError, UsageError, did_you_mean
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 NOBODY_READS = 1
 """Exit code when the reader of our output went away; typer's own, where it notices first."""
+
+
+class Interrupted(ClaireError):
+    """Ctrl-C where nothing could be ended in order; the exit code is what shells have for it."""
+
+    exit_code = 130
 
 
 class Commands(TyperGroup):
@@ -47,6 +51,17 @@ class Commands(TyperGroup):
         known = [name for group in plan.GROUPS.values() for name in group]
         hint = did_you_mean(cmd_name, known) or did_you_mean(cmd_name, plan.PLANNED)
         raise UsageError(f"there is no command {cmd_name}.{hint} claire --help lists them")
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            Interrupted: Ctrl-C, which typer would pass over in silence.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of `claire` itself; that of each command is made from its options."""
@@ -340,8 +355,6 @@ def _answer(arguments: Sequence[str], *, as_json: bool) -> int:
         return complain(str(fault), fault.exit_code, as_json=as_json)
     except typer.TyperException as fault:
         return complain(_usage(fault.format_message(), arguments), UsageError.exit_code, as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        return complain("interrupted", INTERRUPTED, as_json=as_json)
 
 
 def _leave_stdout() -> None:
