@@ -401,11 +401,10 @@ def test_an_unknown_key_that_resembles_none_is_answered_with_where_they_are_list
     assert (listed if name.startswith("strategy") else "claire doctor lists every setting.") in says
 
 
-def test_a_key_set_twice_to_different_values_is_a_fault_that_names_both(folder):
-    for assignments in (("lookback_s=60", "lookback_s=90"), ("risk.position_pct=4", "risk.position_pct = 3")):
-        says = folder.refused(*assignments)
-        assert f"--set {assignments[0]} and --set {assignments[1]}" in says
-    assert folder.load("lookback_s=60", "lookback_s=60").settings.strategy[0].params["lookback_s"] == 60
+def test_of_two_values_for_one_key_the_later_one_wins(folder):
+    loaded = folder.load("risk.position_pct=4", "risk.position_pct=3")
+    assert str(loaded.settings.risk.position_pct) == "3"
+    assert loaded.sources["risk.position_pct"] == "--set risk.position_pct=3"
 
 
 def test_a_mode_named_twice_differently_is_a_fault_that_names_both(folder):

@@ -222,7 +222,7 @@ def _path_of(variable: str) -> Path_:
 def read_assignments(assignments: Sequence[str]) -> Layer:
     """Read `--set KEY=VALUE` arguments. A key without a dot is a parameter of the only strategy, or a key at the top.
 
-    The order of arguments decides nothing: a key that is given two values is a fault.
+    Of two values for one key the later one wins, as on any command line.
     """
     layer = Layer()
     for assignment in assignments:
@@ -232,11 +232,11 @@ def read_assignments(assignments: Sequence[str]) -> Layer:
         if not equals or not all(path):
             layer.faults.append(Fault(f"'{assignment}' is not KEY=VALUE, as in risk.position_pct=4", place))
         elif path[0] == "strategy" or keys.find(path) is not None:
-            _put_once(layer, path, value.strip(), place)
+            layer.put(path, value.strip(), place)
         elif keys.is_table(path):
             layer.faults.append(Fault(f"{name} is a table of settings, not one; set {name}.KEY=VALUE", place))
         elif len(path) == 1:
-            _put_once(layer, ("strategy", name.strip()), value.strip(), place)
+            layer.put(("strategy", name.strip()), value.strip(), place)
         else:
             layer.faults.append(Fault(unknown(".".join(path)), place))
     return layer
