@@ -315,7 +315,7 @@ def test_an_unknown_symbol_gets_a_suggestion_and_the_list(tmp_path):
     )
     with pytest.raises(DataError, match=r"holds no PEPUSDT. Did you mean PEPEUSDT\? It holds APEUSDT, PEPEUSDT"):
         open_source(path, symbols=["PEPUSDT"])
-    with pytest.raises(DataError, match=r"holds 2 symbols: APEUSDT, PEPEUSDT. Choose with --symbol"):
+    with pytest.raises(UsageError, match=r"holds 2 symbols: APEUSDT, PEPEUSDT. Choose with --symbol"):
         open_source(path)
     both = open_source(path, symbols=["pepe/usdt", "APEUSDT"])
     assert [t.symbol for t in events(both)] == ["APEUSDT", "PEPEUSDT"]
@@ -331,7 +331,7 @@ def test_a_symbol_at_two_venues_has_to_be_chosen(tmp_path):
         symbol=["BTCUSDT"] * 2,
         venue=["binance_spot", "binance_um"],
     )
-    with pytest.raises(DataError, match=r"holds BTCUSDT for 2 venues: binance_spot, binance_um. Choose with --venue"):
+    with pytest.raises(UsageError, match=r"holds BTCUSDT for 2 venues: binance_spot, binance_um. Choose with --venue"):
         open_source(path)
     assert [t.price_ticks for t in events(open_source(path, venue="binance_usdm"))] == [2]
     with pytest.raises(DataError, match=r"Did you mean binance_spot\?"):
@@ -348,7 +348,7 @@ def test_inverse_contracts_are_refused_by_name(tmp_path):
 
 def test_a_file_that_tells_no_symbol_needs_one(tmp_path):
     path = write_parquet(tmp_path, "day.parquet", ts_ms=[T0], price=[1.0], qty=[1.0], side=["buy"])
-    with pytest.raises(DataError, match="neither a column nor the file's name tells the symbol"):
+    with pytest.raises(UsageError, match="neither a column nor the file's name tells the symbol"):
         open_source(path)
     assert open_source(path, symbols=["BTCUSDT"], venue="mexc").instruments["BTCUSDT"].venue == "mexc"
 

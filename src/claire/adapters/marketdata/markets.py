@@ -7,7 +7,7 @@ import numpy as np
 
 from claire.adapters.marketdata import names
 from claire.adapters.marketdata.raw import RawTrades
-from claire.model.errors import DataError, did_you_mean
+from claire.model.errors import DataError, UsageError, did_you_mean
 
 
 def asked_symbols(symbols: Iterable[str]) -> list[str]:
@@ -19,11 +19,11 @@ def name_unnamed(trades: RawTrades, asked: Sequence[str]) -> None:
     """Give the trades of a file that does not tell its symbol the one that was asked for.
 
     Raises:
-        DataError: not exactly one was asked for.
+        UsageError: not exactly one was asked for.
     """
     if all(not symbol for _, symbol in trades.markets):
         if len(asked) != 1:
-            raise DataError(
+            raise UsageError(
                 f"{trades.path}: neither a column nor the file's name tells the symbol. Give exactly one with --symbol."
             )
         trades.markets = [(venue, asked[0]) for venue, _ in trades.markets]
@@ -38,15 +38,16 @@ def choose_markets(parts: Sequence[RawTrades], symbols: Iterable[str], venue: st
     """Keep the rows of the wanted symbols at one venue each, under common codes (sorted by symbol).
 
     Raises:
-        DataError: a symbol is in no file, or is there for several venues, or is an inverse contract; a file holds none
-            of the wanted symbols; a file holds several symbols and none was chosen; or nothing tells the symbol.
+        DataError: a symbol is in no file, or is an inverse contract; a file holds none of the wanted symbols.
+        UsageError: a choice is missing: a symbol is there for several venues; a file holds several symbols and none was
+            chosen; or nothing tells the symbol.
     """
     asked = asked_symbols(symbols)
     for part in parts:
         name_unnamed(part, asked)
         present = present_symbols(part)
         if not asked and len(present) > 1:
-            raise DataError(f"{part.path}: holds {len(present)} symbols: {', '.join(present)}. Choose with --symbol.")
+            raise UsageError(f"{part.path}: holds {len(present)} symbols: {', '.join(present)}. Choose with --symbol.")
         if asked and not any(symbol in asked for symbol in present):
             wanted = " or ".join(asked)
             hint = did_you_mean(asked[0], present)
@@ -83,7 +84,7 @@ def _market_for(
     listed = ", ".join(v or "unnamed" for v in venues)
     if venue is None:
         if len(venues) > 1:
-            raise DataError(f"{place}: holds {symbol} for {len(venues)} venues: {listed}. Choose with --venue.")
+            raise UsageError(f"{place}: holds {symbol} for {len(venues)} venues: {listed}. Choose with --venue.")
         return venues[0], symbol
     wanted = names.canonical_venue(venue)
     alike = [v for v in venues if wanted in (v, v.partition("_")[2])]
