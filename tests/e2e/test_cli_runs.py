@@ -186,6 +186,16 @@ def test_a_result_that_cannot_be_written_is_one_line_and_exit_1(claire, argument
     assert "Traceback" not in err
 
 
+def test_testnet_trades_over_the_wire_and_its_replay_is_identical(claire):
+    code, out, err = claire("run", "--mode", "testnet", "--duration", "3s", "--json")
+    assert code == 0, err
+    assert "testnet: a simulator of MEXC at http://127.0.0.1:" in err
+    assert "1970" not in err
+    summary = json.loads(out)
+    assert (summary["mode"], summary["trades_in"] > 0) == ("testnet", True)
+    assert claire.json("replay", "last")[0] == 0
+
+
 STUCK = """
 from claire.strategies import Opinion, Strategy
 

@@ -92,8 +92,9 @@ class Screen:
         """Say one line."""
         denied = ", ".join(f"{code} {count}" for code, count in self.denials.items())
         books = pipeline.stages.portfolio.state.books
+        when = utc(pipeline.now_ns) if pipeline.now_ns else "no trade yet"
         say(
-            f"{utc(pipeline.now_ns)}  {self._done(pipeline)}  {self._prices(pipeline)}"
+            f"{'  '.join(filter(None, (when, self._done(pipeline), self._prices(pipeline))))}"
             f"  equity {money(decimal_text(books.equity_units), books.currency)} {books.currency}"
             f"  signals {self.signals}  fills {self.fills}  denied {sum(self.denials.values())}"
             + (f" ({denied})" if denied else "")
@@ -159,7 +160,8 @@ class LiveScreen(Screen):
         facts = Table.grid(padding=(0, 2), expand=True)
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column(ratio=1)
-        facts.add_row("market time", f"{utc(pipeline.now_ns)} UTC   {self._done(pipeline)}")
+        when = f"{utc(pipeline.now_ns)} UTC" if pipeline.now_ns else "no trade yet"
+        facts.add_row("market time", f"{when}   {self._done(pipeline)}")
         facts.add_row("price", f"{self._prices(pipeline)}   [dim]trades[/] {grouped(pipeline.trades_in)}")
         facts.add_row("regime", "  ".join(f"{symbol} {regime}" for symbol, regime in self.regimes.items()) or "UNKNOWN")
         facts.add_row(
