@@ -344,6 +344,26 @@ async def test_history_comes_first_and_the_symbol_says_that_it_is_warming():
         await found.flows(10)
 
 
+async def test_a_past_with_more_trades_than_an_answer_holds_is_told_whole_once_and_in_order(monkeypatch):
+    monkeypatch.setattr("claire.adapters.venues.mexc.lookups.TRADES_LIMIT", 9)
+    monkeypatch.setattr("claire.adapters.venues.mexc.feedrest.TRADES_LIMIT", 9)
+    async with desk(lookback_s=900) as found:
+        await until(lambda: found.feed.state(BTC) is FeedState.LIVE, 15, "a live symbol")
+        past = found.sim.venue.exchange.markets[BTC].tape.past
+        answers = [item.input for item in found.items if getattr(item.input, "what", None) == "aggTrades"]
+        (warm,) = [event for event in found.events if isinstance(event, WarmUp) and event.trades]
+    assert len(answers) > 8
+    times = [trade.ts_event_ns // 1_000_000 for trade in warm.trades]
+    assert times == sorted(times)
+    wanted = [trade for trade in past.trades(times[0], past.ends_ms) if trade.at_ms >= times[0]]
+    assert [(trade.at_ms, trade.price, trade.lots) for trade in wanted] == [
+        (at_ms, trade.price_ticks, trade.quantity_lots)
+        for at_ms, trade in zip(times, warm.trades, strict=True)
+        if at_ms < past.ends_ms
+    ]
+    assert len(wanted) >= 4 * 14
+
+
 async def test_nothing_is_left_running_after_the_feed_is_closed():
     before = asyncio.all_tasks()
     async with desk(BOTH, [*ALL_OF_BTC, deals(ETH)]) as found:

@@ -356,18 +356,30 @@ async def test_a_batch_has_an_outcome_for_each_of_its_orders() -> None:
 
 
 @pytest.mark.asyncio
+async def test_ioc_is_tried_only_where_it_is_to_be_sent() -> None:
+    async with desk() as at:
+        for symbol in (BTC, "HUSHMARKETUSDT", "NOIOCUSDT"):
+            await at.trading.probe(symbol)
+        tried = {
+            symbol: at.trading.types.knows(symbol, OrderType.IOC) for symbol in (BTC, "HUSHMARKETUSDT", "NOIOCUSDT")
+        }
+        assert tried == {BTC: False, "HUSHMARKETUSDT": True, "NOIOCUSDT": False}
+
+
+@pytest.mark.asyncio
 async def test_pairs_that_refuse_market_or_ioc_are_tried_once_remembered_and_handled(tmp_path: Any) -> None:
     async with desk() as at:
         file = tmp_path / "types.json"
         at.trading.types = TypeMemory(file)
         for symbol in (BTC, "NOMARKETUSDT", "HUSHMARKETUSDT", "NOIOCUSDT"):
-            await at.trading.probe(symbol)
+            await at.trading.probe(symbol, entries=OrderType.IOC)
         types = TypeMemory(file)
         assert types.refusal("NOMARKETUSDT", OrderType.MARKET) == "30018"
         assert types.refusal("HUSHMARKETUSDT", OrderType.MARKET) == "30019"
         assert types.refusal("NOIOCUSDT", OrderType.IOC) == "30041"
-        assert types.knows(BTC, OrderType.MARKET)
-        assert not types.refusal(BTC, OrderType.MARKET)
+        for kind in (OrderType.MARKET, OrderType.IOC):
+            assert types.knows(BTC, kind)
+            assert not types.refusal(BTC, kind)
         asked = at.rest.counters["requests"]
         await at.trading.probe("NOMARKETUSDT")
         assert at.rest.counters["requests"] == asked

@@ -55,6 +55,7 @@ def test_a_person_is_told_addresses_keys_and_how_to_break_it():
         ({"lockstep": True}, "needs a recording"),
         ({"fee_asset": "gold"}, "received or quote"),
         ({"generate": 2, "data": [Path("x.csv")]}, "Leave one of them out"),
+        ({"lively": True, "data": [Path("x.csv")]}, "brings its own moves"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_remedy(arguments, said):

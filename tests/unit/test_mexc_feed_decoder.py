@@ -265,9 +265,34 @@ def test_history_of_trades_ends_where_the_stream_begins():
     assert [trade.side for trade in all_of_it.trades] == [Side.BUY, Side.BUY, Side.SELL]
 
 
+def part(at_ms: int, *, more: bool) -> RestBody:
+    rows = [{"p": "100.00", "q": "1", "T": START_MS + at_ms, "m": False}]
+    return RestBody(Body.AGG_TRADES, SYMBOL, msgspec.json.encode(rows), (START_MS + 9_000) * MS, more=more)
+
+
+def test_a_history_in_parts_is_told_as_one():
+    core = decoder()
+    assert core.take(part(1_000, more=True)) == []
+    assert core.take(part(2_000, more=True)) == []
+    (warm,) = core.take(part(3_000, more=False))
+    assert [trade.ts_event_ns // MS - START_MS for trade in warm.trades] == [1_000, 2_000, 3_000]
+    (again,) = core.take(part(4_000, more=False))
+    assert len(again.trades) == 1
+
+
+def test_parts_of_a_history_with_a_hole_are_not_joined():
+    core = decoder()
+    core.take(part(1_000, more=True))
+    (alert,) = core.take(RestBody(Body.AGG_TRADES, SYMBOL, b"<html>", START_MS * MS, more=True))
+    assert isinstance(alert, FeedAlert)
+    (warm,) = core.take(part(3_000, more=False))
+    assert [trade.ts_event_ns // MS - START_MS for trade in warm.trades] == [3_000]
+
+
 @pytest.mark.parametrize(
     "entered",
     [
+        part(1, more=True),
         RawFrame(3, b"\x00\xff", RECV),
         RawText(3, '{"msg":"PONG"}', RECV),
         snapshot(7),

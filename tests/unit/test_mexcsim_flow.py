@@ -11,7 +11,7 @@ import pytest
 
 from claire.mexcsim import FlowSettings, Limits, SimConfig, Simulator
 from claire.mexcsim.exchange import Exchange
-from claire.mexcsim.flow import Recording, SeededFlow
+from claire.mexcsim.flow import LIVELY, Recording, SeededFlow
 from claire.mexcsim.orders import PublicTrade
 from claire.mexcsim.symbols import LIQUID, choose, generate
 from claire.model.errors import ConfigError, DataError, SafetyRefusal
@@ -55,6 +55,25 @@ class TestSeeded:
             if market.tape.day(START_MS + 20_000).high > market.tape.day(START_MS).open
         ]
         assert moved
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_a_lively_market_moves_percents_in_a_quarter_of_an_hour_and_did_so_before_the_start(self, seed):
+        exchange = Exchange(
+            LIQUID, seed=seed, now_ms=START_MS, past_minutes=120, past_volatility_bps=LIVELY.past_volatility_bps
+        )
+        before = [market.tape.past.bars() for market in exchange.markets.values()]
+        rises = [bar.high / bars[at - 15].close - 1 for bars in before for at, bar in enumerate(bars) if at >= 15]
+        assert max(rises) > 0.03
+        ranges = [sum((bar.high - bar.low) / bar.close for bar in bars) / len(bars) for bars in before]
+        assert max(ranges) < 0.015, "wilder than this, and entries are off as in a chaotic market"
+        flow = SeededFlow(exchange, LIVELY, seed, START_MS)
+        starts = {symbol: market.tape.last_price for symbol, market in exchange.markets.items()}
+        moved = dict.fromkeys(starts, 0.0)
+        for now in range(START_MS, START_MS + 60_000, 1_000):
+            flow.advance(now)
+            for symbol, market in exchange.markets.items():
+                moved[symbol] = max(moved[symbol], abs(market.tape.last_price / starts[symbol] - 1))
+        assert max(moved.values()) > 0.025
 
     def test_two_thousand_pairs_can_be_made(self):
         rules = generate(2_000)

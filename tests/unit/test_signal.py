@@ -184,6 +184,48 @@ def test_a_stale_trade_may_still_end_a_position():
     assert stage.trade(1, 9_000, ts_recv_ns=T0 + 60_000_000_000) == ("stop_loss",)
 
 
+# -- the past --------------------------------------------------------------------------------------------------------
+
+
+class Seeing(Scripted):
+    """Wants ten seconds of the past, and keeps the times that it sees."""
+
+    memory_s = 10.0
+
+    def __init__(self, params, instrument, says: Iterable[object] = (NO_ENTRY,)) -> None:
+        super().__init__(params, instrument, says)
+        self.seen: list[int] = []
+
+    def on_trade(self, trade: Trade) -> Opinion:
+        self.seen.append((trade.ts_event_ns - T0) // 1_000_000_000)
+        return super().on_trade(trade)
+
+
+def seeing() -> tuple[Signals, Seeing]:
+    strategy = Seeing(StrategyParams(stop_loss_pct=0.0, take_profit_pct=0.0, max_hold_s=0.0), ABC)
+    signals = Signals([Desk("s", strategy, 2_000_000_000)])
+    signals.await_history(SYMBOL)
+    return signals, strategy
+
+
+def test_the_past_is_shown_before_what_came_while_it_was_awaited():
+    signals, strategy = seeing()
+    for at_s in (20, 21):
+        signals.on_trade(trade(at_s, 10_000))
+    assert strategy.seen == []
+    signals.on_history(SYMBOL, [trade(at_s, 10_000) for at_s in (12, 15)])
+    signals.on_trade(trade(22, 10_000))
+    assert strategy.seen == [12, 15, 20, 21, 22]
+
+
+def test_a_past_that_comes_when_the_memory_is_full_already_is_not_shown():
+    signals, strategy = seeing()
+    for at_s in (20, 25, 30, 31):
+        signals.on_trade(trade(at_s, 10_000))
+    signals.on_history(SYMBOL, [trade(at_s, 10_000) for at_s in (12, 15)])
+    assert strategy.seen == [20, 25, 30, 31]
+
+
 # -- exits -----------------------------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,13 @@ def mexc_sim(
         str, typer.Option("--fee-asset", metavar="received|quote", help="What fees are paid in.")
     ] = "received",
     events: Annotated[float, typer.Option("--events", metavar="N", help="Drawn orders per second and pair.")] = 5.0,
+    lively: Annotated[
+        bool,
+        typer.Option(
+            "--lively",
+            help="A market with the large moves that a demonstration needs: volatility, bursts, a past to match.",
+        ),
+    ] = False,
     limits: Annotated[
         bool, typer.Option("--limits/--no-limits", help="Request budgets, bans and the firewall.")
     ] = True,
@@ -73,16 +80,21 @@ def mexc_sim(
     ] = False,
 ) -> None:
     """Run a local venue that speaks MEXC spot's wire protocol, and misbehaves when told to."""
+    import msgspec
+
     from claire.mexcsim import FlowSettings, Limits, SimConfig
+    from claire.mexcsim.flow import LIVELY
     from claire.mexcsim.scenario import load
 
+    if lively and data:
+        raise UsageError("--lively is about the drawn market; a recording brings its own moves. Leave one of them out")
     rules, recording = _market(symbol or [], generate, data or [])
     config = SimConfig(
         symbols=rules,
         seed=seed,
         port=port,
         unix_socket=unix,
-        flow=FlowSettings(events_per_s=events),
+        flow=msgspec.structs.replace(LIVELY if lively else FlowSettings(), events_per_s=events),
         recording=recording,
         speed=_speed(speed),
         lockstep=lockstep,

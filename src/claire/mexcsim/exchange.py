@@ -17,7 +17,7 @@ from claire.mexcsim.book import Book, crosses, fillable, lots_for
 from claire.mexcsim.orders import Fill, Happening, Kind, Order, OrderChanged, PublicTrade, Status
 from claire.mexcsim.rules import NewOrder, Rejection, check_key_for, check_order
 from claire.mexcsim.symbols import OFFLINE, SymbolRule
-from claire.mexcsim.tape import Past, Tape
+from claire.mexcsim.tape import QUIET_BPS, Past, Tape
 from claire.model.errors import ConfigError
 from claire.model.market import Side
 from claire.model.money import ONE, divide_half_even, round_units, step_of, units_of
@@ -78,11 +78,12 @@ class Exchange:
         seed: int = 0,
         now_ms: int = 0,
         past_minutes: int = 0,
+        past_volatility_bps: float = QUIET_BPS,
     ) -> None:
         self.habits = (habits or VenueHabits()).checked()
         self.markets: dict[str, Market] = {}
         for rule in rules:
-            past = Past(rule.checked(), seed, past_minutes, now_ms)
+            past = Past(rule.checked(), seed, past_minutes, now_ms, past_volatility_bps)
             self.markets[rule.symbol] = Market(rule, Book(FIRST_VERSION), Tape(rule, past))
         self.accounts: dict[str, Account] = {}
         self.keys: dict[str, ApiKey] = {}

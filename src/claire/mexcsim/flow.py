@@ -17,6 +17,7 @@ from claire.mexcsim.exchange import Exchange, Market
 from claire.mexcsim.orders import Kind, Order, PublicTrade
 from claire.mexcsim.rules import NewOrder
 from claire.mexcsim.symbols import ONLINE, SymbolRule
+from claire.mexcsim.tape import QUIET_BPS
 from claire.model.errors import DataError
 from claire.model.instrument import Instrument
 from claire.model.market import MarketEvent, Side, Trade
@@ -42,6 +43,12 @@ class FlowSettings(Struct, frozen=True, kw_only=True):
     """Levels on each side of the book."""
     level_quote: float = 2_000.0
     """Typical worth of one level, in quote; a trade is about a tenth of it."""
+    past_volatility_bps: float = QUIET_BPS
+    """Standard deviation of the price over one minute of the time before the start, in basis points."""
+
+
+LIVELY = FlowSettings(volatility_bps=5.0, burst_every_s=120.0, burst_pct=3.0, past_volatility_bps=60.0)
+"""A market with the large moves that a demonstration needs: several percent in a quarter of an hour, before the start too."""
 
 
 class _Drawn:

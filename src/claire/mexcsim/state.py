@@ -53,6 +53,7 @@ class Venue:
             seed=config.seed,
             now_ms=self.started_ms,
             past_minutes=self._past_minutes(),
+            past_volatility_bps=config.flow.past_volatility_bps,
         )
         if config.recording is not None:
             self.recorded = RecordedFlow(

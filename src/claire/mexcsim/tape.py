@@ -20,6 +20,8 @@ MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 KEPT_TRADES = 10_000
 KEPT_MINUTES = 20_000
+QUIET_BPS = 8.0
+"""Standard deviation of the price over one minute of the past, unless told otherwise."""
 
 INTERVALS_MS = {
     "1m": MINUTE_MS,
@@ -101,12 +103,16 @@ def merged(minutes: Iterable[Bar], interval: str) -> Iterator[tuple[Bar, int]]:
 class Past:
     """The minutes before the simulator began: a seeded walk back from the price it began with, made as far as it is asked for."""
 
-    def __init__(self, rule: SymbolRule, seed: int, minutes: int, ends_ms: int) -> None:
+    def __init__(
+        self, rule: SymbolRule, seed: int, minutes: int, ends_ms: int, volatility_bps: float = QUIET_BPS
+    ) -> None:
         self.rule = rule
         self.ends_ms = ends_ms // MINUTE_MS * MINUTE_MS
         self.begins_ms = self.ends_ms - minutes * MINUTE_MS
         self._rng = random.Random(f"{seed}:{rule.symbol}:past")
         self._price = float(rule.ticks_near(rule.start_price))
+        self._deviation = volatility_bps / 10_000
+        self._wick = 0.375 * volatility_bps / 10_000
         # about 500 quote a minute, in lots that four trades share
         self._typical_lots = max(4.0, 500 * 10**18 / max(1.0, self._price * rule.unit_value))
         self._latest_first: list[Bar] = []
@@ -138,9 +144,9 @@ class Past:
     def _before(self, start_ms: int) -> Bar:
         """One minute more; it closes where the later one opened."""
         rng, closed = self._rng, self._price
-        self._price = opened = max(1.0, closed * (1 + rng.gauss(0, 0.0008)))
-        high = int(max(closed, opened) * (1 + abs(rng.gauss(0, 0.0003))))
-        low = max(1, int(min(closed, opened) * (1 - abs(rng.gauss(0, 0.0003)))))
+        self._price = opened = max(1.0, closed * (1 + rng.gauss(0, self._deviation)))
+        high = int(max(closed, opened) * (1 + abs(rng.gauss(0, self._wick))))
+        low = max(1, int(min(closed, opened) * (1 - abs(rng.gauss(0, self._wick)))))
         lots = max(1, int(self._typical_lots * rng.lognormvariate(0, 0.8)) // 4) * 4
         first, last = max(1, int(opened)), max(1, int(closed))
         worth = (first + high + low + last) * (lots // 4) * self.rule.unit_value

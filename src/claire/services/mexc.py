@@ -35,6 +35,7 @@ from claire.gateway.signer import Keys
 from claire.model.errors import ConfigError, UsageError
 from claire.model.instrument import Instrument
 from claire.model.money import plain_text
+from claire.model.orders import OrderType
 from claire.services.assembly import symbols_of
 from claire.services.live import LiveMarket, OutsideVenue, live_info
 from claire.strategies import load
@@ -149,8 +150,9 @@ async def _open_account(
     sender = await stack.enter_async_context(OrderSender(Endpoint.parse(settings.mexc.rest_url), keys))
     trading = MexcTrading(rest, sender, tradables)
     await _check_capital(settings, trading, {tradable.instrument.quote for tradable in tradables.values()})
-    for symbol in tradables:
-        await trading.probe(symbol)
+    entries = OrderType(settings.execution.entry_type.value.upper())
+    for symbol in tradables:  # one after the other: the budget, not the venue's answers, is what takes time
+        await trading.probe(symbol, entries=entries)
     instruments = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
 
     def stream(number_of: Callable[[str, str], int | None]) -> PrivateStream:

@@ -40,7 +40,7 @@ class Started(Struct, frozen=True):
 
 @asynccontextmanager
 async def started(balances: Mapping[str, Decimal], fee_asset: str, seed: int) -> AsyncIterator[Started]:
-    """Start ``claire mexc-sim`` on a free port of this machine.
+    """Start ``claire mexc-sim`` on a free port of this machine, with a market that moves enough to trade in.
 
     Args:
         balances: What the account holds.
@@ -50,7 +50,7 @@ async def started(balances: Mapping[str, Decimal], fee_asset: str, seed: int) ->
     Raises:
         ClaireError: it did not come up.
     """
-    words = ["mexc-sim", "--port", "0", "--json", "--seed", str(seed), "--fee-asset", fee_asset]
+    words = ["mexc-sim", "--port", "0", "--json", "--lively", "--seed", str(seed), "--fee-asset", fee_asset]
     for asset, amount in balances.items():
         words += ["--balance", f"{asset}={plain_text(amount)}"]
     process = await asyncio.create_subprocess_exec(

@@ -231,8 +231,13 @@ class Signals:
         self._warming[symbol] = []
 
     def on_history(self, symbol: str, trades: Sequence[Trade]) -> None:
-        """Show the past of a symbol to its strategies, oldest first, then what came meanwhile; from now on they are asked."""
-        waiting = self._warming.pop(symbol, [])
+        """Show the past of a symbol to its strategies, oldest first, then what came meanwhile; from now on they are asked.
+
+        A past that nobody waits for any more is not shown: what came since would be before it.
+        """
+        waiting = self._warming.pop(symbol, None)
+        if waiting is None:
+            return
         for desk in self.by_symbol.get(symbol, ()):
             for trade in (*trades, *waiting):
                 desk.warm(trade)

@@ -31,6 +31,7 @@ from claire.adapters.venues.mexc.items import (
     LinkChange,
     RawFrame,
     RestBody,
+    WarmUp,
 )
 from claire.adapters.venues.mexc.localbook import LocalBook
 from claire.adapters.venues.mexc.pushes import Decoded, DecodeError, DepthUpdate
@@ -92,6 +93,8 @@ class FeedDecoder:
         self._seen: dict[str, Seen] = {}
         self._frames_of_generation = 0
         self._generation_ns = 0
+        self._told: dict[str, tuple[Trade, ...]] = {}
+        """The parts of a history that came so far."""
         self._links: dict[int, tuple[str, ...]] = {}
         self._carriers: dict[str, dict[int, None]] = {}
         self._said: dict[tuple[str, str], None] = {}
@@ -139,9 +142,10 @@ class FeedDecoder:
         seen = self._of(body.symbol)
         try:
             if body.what is not Body.DEPTH:
-                return [warm_up(body, instrument, seen.first_trade_ns)]
+                return self._history(body, warm_up(body, instrument, seen.first_trade_ns))
             version, bids, asks, ts_event_ns = whole_book(body, instrument)
         except DecodeError as error:
+            self._told.pop(body.symbol, None)
             self.counters.decode_errors_total += 1
             return self._say(AlertKind.DECODE_ERROR, body.symbol, f"REST {body.what}", str(error), body.ts_recv_ns)
         book = self._book(body.symbol)
@@ -152,6 +156,16 @@ class FeedDecoder:
         events: list[FeedEvent] = []
         self._publish(seen, book, found, events)
         return events
+
+    def _history(self, body: RestBody, found: WarmUp) -> list[FeedEvent]:
+        """Keep the parts of a history until its last one is there: it is told as one, oldest first."""
+        if body.what is Body.KLINES:
+            return [found]
+        trades = (*self._told.pop(body.symbol, ()), *found.trades)
+        if body.more:
+            self._told[body.symbol] = trades
+            return []
+        return [WarmUp(body.symbol, trades=trades)]
 
     def link(self, change: LinkChange) -> list[FeedEvent]:
         """Take in that a connection came up, changed what it carries, or went down."""

@@ -52,6 +52,8 @@ class RestBody(Struct, frozen=True, gc=False, tag="rest", array_like=True):
     symbol: str
     data: bytes
     ts_recv_ns: int
+    more: bool = False
+    """Of trades: the next answer goes on where this one ends; together they are one history."""
 
 
 class LinkChange(Struct, frozen=True, tag="link", array_like=True):

@@ -13,7 +13,7 @@ from msgspec import Struct
 from claire.adapters.venues.mexc.channels import Channel, Kind
 from claire.adapters.venues.mexc.connection import Clocks
 from claire.adapters.venues.mexc.decoder import FeedDecoder
-from claire.adapters.venues.mexc.feedrest import FeedRest
+from claire.adapters.venues.mexc.feedrest import TRADES_LIMIT, FeedRest
 from claire.adapters.venues.mexc.items import Body, RestBody
 from claire.model.errors import ClaireError
 
@@ -29,8 +29,8 @@ SETTLE_S: Final = 0.3
 
 RECENT_TRADES: Final = 20
 WARM_CANDLES: Final = 120
-TRADES_SLICE_MS: Final = 60_000
-"""History is asked for in slices of this length: an answer holds 1,000 trades at most."""
+LONGEST_SPAN_MS: Final = 3_600_000
+"""History of trades is asked for in spans of at most this length; a span with more trades than an answer holds, in halves."""
 
 
 class _Latest(Struct):
@@ -44,6 +44,7 @@ class _Version(Struct, rename="camel"):
 
 _latest = msgspec.json.Decoder(list[_Latest])
 _version = msgspec.json.Decoder(_Version)
+_rows = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Snapshots:
@@ -143,12 +144,32 @@ class History:
     async def fetch(self, symbol: str) -> bool:
         """Fetch candles and trades of a symbol; False: REST failed, and it has to be tried again."""
         try:
-            candles = await self._rest.klines(symbol, WARM_CANDLES)
-            self._enter(RestBody(Body.KLINES, symbol, candles, self._clocks.wall_ns()))
-            end_ms = self._clocks.wall_ns() // MS
-            for start_ms in range(end_ms - self._lookback_ms, end_ms, TRADES_SLICE_MS):
-                data = await self._rest.agg_trades(symbol, start_ms, min(end_ms, start_ms + TRADES_SLICE_MS))
-                self._enter(RestBody(Body.AGG_TRADES, symbol, data, self._clocks.wall_ns()))
+            data = await self._rest.klines(symbol, WARM_CANDLES)
+            candles = RestBody(Body.KLINES, symbol, data, self._clocks.wall_ns())
+            end_ms = candles.ts_recv_ns // MS
+            pages: list[RestBody] = []
+            for start_ms in range(end_ms - self._lookback_ms, end_ms, LONGEST_SPAN_MS):
+                pages += await self._pages(symbol, start_ms, min(end_ms, start_ms + LONGEST_SPAN_MS))
         except ClaireError:
             return False
+        # only now that nothing can fail any more: what is entered once is not entered again
+        for body in (candles, *pages[:-1], msgspec.structs.replace(pages[-1], more=False)):
+            self._enter(body)
         return True
+
+    async def _pages(self, symbol: str, start_ms: int, end_ms: int) -> list[RestBody]:
+        """Return the answers that together hold the trades of a span, oldest first.
+
+        A second that alone fills an answer is taken as far as the venue tells it: a window needs no more of it.
+        """
+        data = await self._rest.agg_trades(symbol, start_ms, end_ms)
+        middle_ms = (start_ms + end_ms) // 2000 * 1000
+        try:
+            is_whole = len(_rows.decode(data)) < TRADES_LIMIT
+        except msgspec.DecodeError:
+            is_whole = True  # not understood: the decoder says so
+        if is_whole or not start_ms < middle_ms < end_ms:
+            return [RestBody(Body.AGG_TRADES, symbol, data, self._clocks.wall_ns(), more=True)]
+        # times may be whole seconds, and whether endTime belongs to the span is not documented: this way it does not matter
+        older = await self._pages(symbol, start_ms, middle_ms - 1)
+        return older + await self._pages(symbol, middle_ms, end_ms)

@@ -182,15 +182,23 @@ class MexcTrading:
             price=None if kind is OrderType.MARKET else instrument.price(limit_ticks),
         )
 
-    async def probe(self, symbol: str) -> None:
-        """Try with the test endpoint whether a symbol takes MARKET and IOC orders, where that is not known yet.
+    async def probe(self, symbol: str, *, entries: OrderType = OrderType.MARKET) -> None:
+        """Try with the test endpoint whether a symbol takes the orders that it will be sent, where that is not known yet.
+
+        Those are MARKET, which exits are; IOC where entries are, and where it has to stand in for MARKET.
+
+        Args:
+            symbol: To be ordered.
+            entries: The type of orders that open a position.
 
         Raises:
-            UsageError: it takes neither.
+            UsageError: it takes neither MARKET nor IOC.
             MexcError: the venue did not say.
         """
-        untried = [kind for kind in (OrderType.MARKET, OrderType.IOC) if not self.types.knows(symbol, kind)]
-        for kind in untried:
+        for kind in (OrderType.MARKET, OrderType.IOC):
+            is_needed = kind in (OrderType.MARKET, entries) or not self._takes(symbol, OrderType.MARKET)
+            if self.types.knows(symbol, kind) or not is_needed:
+                continue
             fault = await self.test(await self._smallest(symbol, kind))
             if fault is None:
                 self.types.put(symbol, kind, "")
@@ -200,6 +208,10 @@ class MexcTrading:
                 raise MexcError(f"trying a {kind} order for {symbol}", fault)
             # Any other refusal (no money, say) is not about the type: it stays untried and is sent as it is.
         self.types.require_way_out(symbol)
+
+    def _takes(self, symbol: str, kind: OrderType) -> bool:
+        """Whether a type was tried and is taken."""
+        return self.types.knows(symbol, kind) and not self.types.refusal(symbol, kind)
 
     async def cancel(self, command: Cancel, client_order_id: str) -> Fault | None:
         """Cancel an order; None: the venue has taken the cancel, and `look` tells the final state.
