@@ -109,8 +109,8 @@ def test_the_old_variables_mean_what_they_meant_and_lose_against_the_new_ones(fo
         "WS_SOURCE": "stub",
         "MEXC_SYMBOL": "ETHUSDT",
         "MEXC_INTERVAL": "10ms",
-        "SECRETS_PATH": "keys",
-    }  # pragma: allowlist secret
+        "SECRETS_PATH": "keys",  # pragma: allowlist secret
+    }
     loaded = folder.load()
     settings = loaded.settings
     assert (settings.market.source, settings.market.interval, settings.secrets.path) == ("stub", "10ms", "keys")
