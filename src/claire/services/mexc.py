@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
+from msgspec.structs import asdict
 
 from claire.adapters.config import parameters
 from claire.adapters.config.schema import Mode, Settings
 from claire.adapters.venues.mexc import symbols as mexc_symbols
-from claire.adapters.venues.mexc.channels import Channel, deals, depth
+from claire.adapters.venues.mexc.channels import Channel, Speed, deals, depth
 from claire.adapters.venues.mexc.connection import Clocks
 from claire.adapters.venues.mexc.feedrest import MexcFeedRest
 from claire.adapters.venues.mexc.instruments import Tradable, require_tradable
@@ -116,7 +117,8 @@ async def open_mexc(
             return rest.venue_ms() * MS
 
         chosen = await _choose(rest, settings, universe)
-        tradables = require_tradable(chosen, await read_listing(rest, chosen))
+        listed = require_tradable(chosen, await read_listing(rest, chosen))
+        tradables = {symbol: configured(tradable, settings) for symbol, tradable in listed.items()}
         instruments = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
         venue: OutsideVenue | None = None
         if is_testnet and keys is not None:
@@ -128,7 +130,7 @@ async def open_mexc(
                 instruments,
                 MexcFeedRest(rest),
                 settings.mexc.ws_url,
-                _channels(chosen, with_books=not is_testnet),
+                _channels(chosen, settings, with_books=not is_testnet),
                 lookback_s=lookback_s,
                 clocks=Clocks(now_ns, time.monotonic_ns),
             )
@@ -188,9 +190,27 @@ async def _choose(rest: MexcRest, settings: Settings, universe: Universe) -> tup
     return tuple(offer.symbol for offer in offers)
 
 
-def _channels(symbols: Sequence[str], *, with_books: bool) -> list[Channel]:
-    found = [deals(symbol) for symbol in symbols]
-    return found + [depth(symbol) for symbol in symbols] if with_books else found
+def configured(tradable: Tradable, settings: Settings) -> Tradable:
+    """Return a symbol with what the configuration says about its rules, which wins over the venue.
+
+    Raises:
+        DataError: the rules do not go together.
+    """
+    rules = settings.instruments.get(tradable.instrument.symbol)
+    given = {} if rules is None else rules.model_dump(exclude_none=True)
+    if not given:
+        return tradable
+    instrument = Instrument.checked(**asdict(tradable.instrument.rules) | given | {"source": "configuration"})
+    return structs.replace(
+        tradable, instrument=instrument, min_notional=max(tradable.min_notional, instrument.min_notional)
+    )
+
+
+def _channels(symbols: Sequence[str], settings: Settings, *, with_books: bool) -> list[Channel]:
+    """Trades of every symbol, and books where paper orders have to meet one, as often as `market.interval` says."""
+    speed = Speed.MS_10 if settings.market.interval == "10ms" else Speed.MS_100
+    found = [deals(symbol, speed) for symbol in symbols]
+    return found + [depth(symbol, speed) for symbol in symbols] if with_books else found
 
 
 def _lookback_s(settings: Settings, instruments: Mapping[str, Instrument]) -> float:

@@ -311,7 +311,7 @@ class MarketSettings(Section):
         "`synth[:KEY=VALUE,…]`, `stub` (the synthetic market, marked STUB), `recorded:FILE`, or `mexc` (live, also `mexc_pb`)."
         " Default: `synth` for `claire run`. Alias: `WS_SOURCE`.",
     )
-    interval: Literal["10ms", "100ms", "1m", "5m", "15m", "30m", "60m", "4h", "1d", "1W", "1M"] = _key(
+    interval: Literal["10ms", "100ms"] = _key(
         "100ms", "Update interval of the venue's stream, for the source `mexc`. Alias: `MEXC_INTERVAL`."
     )
 
