@@ -1,47 +1,21 @@
 """The program from outside: it trades, ends, is replayed, is interrupted, and speaks JSON."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.support.cli import Claire
 
 PROMISED = {
     "run_id", "mode", "strategies", "symbols", "risk_profile", "trades_in", "signals", "suppressed", "intents", "denials",
     "orders", "fills", "round_trips", "open_positions", "start_equity", "final_equity", "realised_pnl", "fees_paid", "dust",
     "max_drawdown_pct", "decision_digest", "elapsed_s", "trades_per_s", "peak_rss_mb",
 }  # fmt: skip
-
-
-class Claire:
-    """The program, in a folder of its own."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.environ = {
-            name: value for name, value in os.environ.items() if not name.startswith(("CLAIRE_", "WS_", "MEXC_"))
-        }
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "claire.cli.main", *arguments]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
-        return process.returncode, out, err
-
-    def json(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        code, out, err = self(*arguments, "--json")
-        assert out.count("\n") == 1, err
-        return code, json.loads(out)
 
 
 @pytest.fixture
