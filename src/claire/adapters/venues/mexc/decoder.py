@@ -55,6 +55,11 @@ GENERATION_NS: Final = 600_000_000_000
 """Trade ids are remembered in two generations; a new one begins after so many frames with trades, or so much time."""
 
 
+_DEALS: Final = Kind.DEALS
+_DEPTH: Final = Kind.DEPTH
+"""By themselves: looking a member up in its enum costs more than the rest of the question."""
+
+
 class Seen(Struct):
     """What is remembered of one symbol."""
 
@@ -124,13 +129,17 @@ class FeedDecoder:
         counters.last_message_ts_ms = ts_recv_ns // 1_000_000
         send_ns, kind = decoded.send_ns, decoded.kind
         events: list[FeedEvent] = []
-        if decoded.new_fields or kind is None:
+        if kind is None or decoded.new_fields:
             self._changed(decoded, ts_recv_ns, events)
-        if send_ns is not None and (self._is_skewed or not -SKEW_NS <= ts_recv_ns - send_ns <= SKEW_NS):
-            self._skew(decoded, send_ns, ts_recv_ns, events)
-        if kind is Kind.DEALS:
-            self._trades(decoded, ts_recv_ns, events)
-        elif kind is Kind.DEPTH:
+        if send_ns is not None:
+            is_skewed = not -SKEW_NS <= ts_recv_ns - send_ns <= SKEW_NS
+            if is_skewed:
+                counters.skewed_frames_total += 1
+            if is_skewed is not self._is_skewed:
+                self._skew(decoded, send_ns, ts_recv_ns, events)
+        if kind is _DEALS:
+            self._trades(decoded, send_ns, ts_recv_ns, events)
+        elif kind is _DEPTH:
             self._changes(connection_no, decoded, events)
         elif decoded.events:
             self._tops_and_books(decoded, events)
@@ -215,17 +224,18 @@ class FeedDecoder:
 
     # -- trades -------------------------------------------------------------------------------------------------------------
 
-    def _trades(self, decoded: Decoded, ts_recv_ns: int, events: list[FeedEvent]) -> None:
+    def _trades(self, decoded: Decoded, send_ns: int | None, ts_recv_ns: int, events: list[FeedEvent]) -> None:
         """Pass on the trades that are news. Every trade of a run passes here: what is rare is elsewhere."""
         seen = self._seen.get(decoded.symbol) or self._of(decoded.symbol)
         if seen.gap:
             events.append(self._close_gap(decoded.symbol, seen, ts_recv_ns))
         seen.heard_ns = ts_recv_ns
         ids, older, last_ns, last_trade_ns = seen.ids, seen.older_ids, seen.last_ns, seen.last_trade_ns
-        latest_ns = decoded.send_ns + AHEAD_NS if decoded.send_ns is not None else LATEST_NS
+        latest_ns = LATEST_NS if send_ns is None else send_ns + AHEAD_NS
+        news = 0
         trade: Any  # the deals channel brings nothing else
         for trade in decoded.events:
-            trade_id = trade.trade_id
+            trade_id, at_ns = trade.trade_id, trade.ts_event_ns
             if not trade_id:
                 events += self._say(
                     AlertKind.NO_TRADE_IDS, "", decoded.channel, _NO_IDS, ts_recv_ns, stops_entries=True
@@ -235,7 +245,6 @@ class FeedDecoder:
                 continue
             else:
                 ids[trade_id] = None
-            at_ns = trade.ts_event_ns
             if last_trade_ns <= at_ns <= latest_ns:
                 last_trade_ns = seen.last_trade_ns = at_ns
             elif not self._is_usable(trade, seen, decoded, events, ts_recv_ns):
@@ -245,10 +254,11 @@ class FeedDecoder:
             else:
                 last_ns = at_ns
                 events.append(trade)
-            self.counters.trades_total += 1
+            news += 1
+        self.counters.trades_total += news
         seen.last_ns = last_ns
         if not seen.first_trade_ns:
-            seen.first_trade_ns = seen.last_trade_ns
+            seen.first_trade_ns = last_trade_ns
         self._frames_of_generation += 1
         if self._frames_of_generation >= GENERATION_FRAMES or ts_recv_ns - self._generation_ns >= GENERATION_NS:
             self._next_generation(ts_recv_ns)
@@ -404,10 +414,9 @@ class FeedDecoder:
             events += self._say(AlertKind.UNKNOWN_MESSAGE, "", what, what, ts_recv_ns, stops_entries=True)
 
     def _skew(self, decoded: Decoded, send_ns: int, ts_recv_ns: int, events: list[FeedEvent]) -> None:
-        """Count a frame whose send and receive times are apart; tell when that begins."""
-        was_skewed, self._is_skewed = self._is_skewed, abs(ts_recv_ns - send_ns) > SKEW_NS
-        self.counters.skewed_frames_total += self._is_skewed
-        if self._is_skewed and not was_skewed:
+        """Note that send and receive times have moved apart, which is told, or together again."""
+        self._is_skewed = not self._is_skewed
+        if self._is_skewed:
             offset_ms = (send_ns - ts_recv_ns) // 1_000_000
             text = (
                 f"MEXC's time is {offset_ms} ms off ours in a push of {decoded.channel}; the push is late, or a clock is"

@@ -7,7 +7,7 @@ back as `Decoded.unknown`; fields beyond the schema are counted and passed over.
 The schema: proto/mexc/spot/v3. Times are the venue's, in nanoseconds; no clock is read here.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from google.protobuf.message import DecodeError as NotProtobuf
@@ -66,22 +66,20 @@ _BODIES: Final = {
     Kind.PRIVATE_DEALS: "private_deals",
     Kind.PRIVATE_ORDERS: "private_orders",
 }
+_DEALS: Final = Kind.DEALS
+"""By itself: looking a member up in its enum costs more than reading a field of a message."""
 _FIRST_BODY: Final = 301
 """Field numbers of the wrapper from here on are message types."""
 _SHOWN: Final = 120
 """Characters of a channel's name that an error quotes."""
 
 
-class _Frame(Struct):
-    """One frame on its way through the decoder."""
-
-    wrapper: PushDataV3ApiWrapper
-    route: "_Route"
-    send_ns: int | None
-    ts_recv_ns: int | None
+_PARSE: Final = PushDataV3ApiWrapper.FromString
+_W = PushDataV3ApiWrapper
+_Ns = int | None
 
 
-class _Route(Struct, frozen=True):
+class _Route(Struct):
     """What a channel's name says; kept, for a connection carries few names and many frames."""
 
     name: str
@@ -89,7 +87,13 @@ class _Route(Struct, frozen=True):
     symbol: str
     detail: str
     body: str
-    read: Callable[[_Frame], Decoded] | None
+    read: "_Reader | None"
+    scales: Scales | None = None
+    """Of the symbol, by the rules that were met last."""
+
+
+_Reader = Callable[[_W, _Route, _Ns, _Ns], Decoded]
+"""Makes a frame into what it says: of its wrapper, its route, its send and its receive time."""
 
 
 class FrameDecoder:
@@ -111,7 +115,7 @@ class FrameDecoder:
         """Frames refused, by reason."""
         self.unknown_fields: dict[tuple[str, int], int] = {}
         """How often each field beyond the schema was met, by message and field number."""
-        self._readers: dict[Kind, Callable[[_Frame], Decoded]] = {
+        self._readers: dict[Kind, _Reader] = {
             Kind.DEALS: self._deals,
             Kind.DEPTH: self._depth,
             Kind.LIMIT_DEPTH: self._limit_depth,
@@ -140,17 +144,17 @@ class FrameDecoder:
         try:
             if len(data) > LARGEST:
                 raise Fault(Reason.TOO_LARGE, f"{len(data)} bytes; at most {LARGEST} are looked into")
-            wrapper = PushDataV3ApiWrapper.FromString(data)
+            wrapper = _PARSE(data)
             name = wrapper.channel
             route = self._routes.get(name) or self._new_route(name)
             if len(UnknownFieldSet(wrapper)):
                 self._note(wrapper)
-            if route.read is None or wrapper.WhichOneof("body") != route.body:
+            if route.read is None or not wrapper.HasField(route.body):
                 decoded = self._not_understood(wrapper, route)
             else:
                 sent_ms = wrapper.send_time
                 send_ns = sent_ms * MS if 0 < sent_ms <= LATEST_MS else optional_nanoseconds("send_time", sent_ms)
-                decoded = route.read(_Frame(wrapper, route, send_ns, ts_recv_ns))
+                decoded = route.read(wrapper, route, send_ns, ts_recv_ns)
         except NotProtobuf:
             raise self._refused(name, _broken(data)) from None
         except Fault as fault:
@@ -160,31 +164,34 @@ class FrameDecoder:
 
     # -- public messages ----------------------------------------------------------------------------------------------
 
-    def _deals(self, frame: _Frame) -> Decoded:
-        symbol, scales = self._symbol(frame)
+    def _deals(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        symbol, scales = route.symbol, route.scales
+        if scales is None or wrapper.symbol != symbol or self._instruments.get(symbol) is not scales.instrument:
+            symbol, scales = self._symbol(wrapper, route)
         ticks, lots = scales.ticks, scales.lots.steps
-        received = frame.ts_recv_ns
-        body = frame.wrapper.public_aggre_deals
+        body = wrapper.public_aggre_deals
         if len(UnknownFieldSet(body)):
             self._note(body)
         trades: list[MarketEvent] = []
-        for deal in body.deals:
+        for deal in body.deals[:]:  # as a list: protobuf ends the iteration over its own containers with an IndexError
             if len(UnknownFieldSet(deal)):
                 self._note(deal)
-            time_ms = deal.time
-            price, quantity = ticks[deal.price], lots(deal.quantity)
-            side = SIDES.get(deal.trade_type)
+            price_text, quantity_text, trade_type, time_ms = deal.price, deal.quantity, deal.trade_type, deal.time
+            price, quantity = ticks[price_text], lots(quantity_text)
+            side = SIDES.get(trade_type)
             if not price or not quantity:
-                raise Fault(Reason.NOT_POSITIVE, f"{symbol}: a trade of {deal.quantity} at {deal.price}")
+                raise Fault(Reason.NOT_POSITIVE, f"{symbol}: a trade of {quantity_text} at {price_text}")
             if side is None:
-                raise Fault(Reason.SIDE, f"{symbol}: trade type {deal.trade_type} is neither 1 (buy) nor 2 (sell)")
+                raise Fault(Reason.SIDE, f"{symbol}: trade type {trade_type} is neither 1 (buy) nor 2 (sell)")
             time_ns = time_ms * MS if 0 < time_ms <= LATEST_MS else nanoseconds("time", time_ms)
-            trades.append(Trade(symbol, time_ns, price, quantity, side, None, deal.trade_id, received))
-        return self._done(frame, symbol, trades)
+            trades.append(Trade(symbol, time_ns, price, quantity, side, None, deal.trade_id, ts_recv_ns))
+        if self._new_fields:
+            return self._done(route, send_ns, symbol, trades)
+        return Decoded(route.name, _DEALS, symbol, send_ns, trades)
 
-    def _depth(self, frame: _Frame) -> Decoded:
-        symbol, scales = self._symbol(frame)
-        body = frame.wrapper.public_aggre_depths
+    def _depth(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        symbol, scales = self._symbol(wrapper, route)
+        body = wrapper.public_aggre_depths
         if len(UnknownFieldSet(body)):
             self._note(body)
         first, last = whole("from_version", body.from_version), whole("to_version", body.to_version)
@@ -193,61 +200,61 @@ class FrameDecoder:
         last_order_ns = _last_order_ns(body.last_order_create_time)
         update = DepthUpdate(
             symbol,
-            self._pushed_ns(frame),
+            self._pushed_ns(wrapper, send_ns),
             first,
             last,
             self._levels(scales, body.bids),
             self._levels(scales, body.asks),
             last_order_ns,
-            frame.ts_recv_ns,
+            ts_recv_ns,
         )
-        return self._done(frame, symbol, (), (update,), None, last_order_ns)
+        return self._done(route, send_ns, symbol, (), (update,), None, last_order_ns)
 
-    def _limit_depth(self, frame: _Frame) -> Decoded:
-        symbol, scales = self._symbol(frame)
-        body = frame.wrapper.public_limit_depths
+    def _limit_depth(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        symbol, scales = self._symbol(wrapper, route)
+        body = wrapper.public_limit_depths
         if len(UnknownFieldSet(body)):
             self._note(body)
         bids, asks = self._levels(scales, body.bids), self._levels(scales, body.asks)
         if not all(lots for side in (bids, asks) for _, lots in side):
             raise Fault(Reason.NOT_POSITIVE, f"{symbol}: a whole book holds a level of quantity 0")
-        book = Depth(symbol, self._pushed_ns(frame), bids, asks, snapshot=True, ts_recv_ns=frame.ts_recv_ns)
+        book = Depth(symbol, self._pushed_ns(wrapper, send_ns), bids, asks, snapshot=True, ts_recv_ns=ts_recv_ns)
         version = optional_whole("version", body.version)
-        return self._done(frame, symbol, (book,), (), version, _last_order_ns(body.last_order_create_time))
+        return self._done(route, send_ns, symbol, (book,), (), version, _last_order_ns(body.last_order_create_time))
 
-    def _book_ticker(self, frame: _Frame) -> Decoded:
-        symbol, scales = self._symbol(frame)
-        body = frame.wrapper.public_aggre_book_ticker
+    def _book_ticker(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        symbol, scales = self._symbol(wrapper, route)
+        body = wrapper.public_aggre_book_ticker
         if len(UnknownFieldSet(body)):
             self._note(body)
         bid, bid_lots = self._best(scales, body.bid_price, body.bid_quantity)
         ask, ask_lots = self._best(scales, body.ask_price, body.ask_quantity)
-        top = TopOfBook(symbol, self._pushed_ns(frame), bid, bid_lots, ask, ask_lots, frame.ts_recv_ns)
+        top = TopOfBook(symbol, self._pushed_ns(wrapper, send_ns), bid, bid_lots, ask, ask_lots, ts_recv_ns)
         version = optional_whole("version", body.version)
-        return self._done(frame, symbol, (top,), (), version, _last_order_ns(body.last_order_create_time))
+        return self._done(route, send_ns, symbol, (top,), (), version, _last_order_ns(body.last_order_create_time))
 
-    def _book_ticker_batch(self, frame: _Frame) -> Decoded:
-        symbol, scales = self._symbol(frame)
-        body = frame.wrapper.public_book_ticker_batch
+    def _book_ticker_batch(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        symbol, scales = self._symbol(wrapper, route)
+        body = wrapper.public_book_ticker_batch
         if len(UnknownFieldSet(body)):
             self._note(body)
-        pushed_ns = self._pushed_ns(frame)
+        pushed_ns = self._pushed_ns(wrapper, send_ns)
         tops: list[MarketEvent] = []
-        for item in body.items:
+        for item in body.items[:]:
             if len(UnknownFieldSet(item)):
                 self._note(item)
             bid, bid_lots = self._best(scales, item.bid_price, item.bid_quantity)
             ask, ask_lots = self._best(scales, item.ask_price, item.ask_quantity)
-            tops.append(TopOfBook(symbol, pushed_ns, bid, bid_lots, ask, ask_lots, frame.ts_recv_ns))
+            tops.append(TopOfBook(symbol, pushed_ns, bid, bid_lots, ask, ask_lots, ts_recv_ns))
         version = optional_whole("version", body.version)
-        return self._done(frame, symbol, tops, (), version, _last_order_ns(body.last_order_create_time))
+        return self._done(route, send_ns, symbol, tops, (), version, _last_order_ns(body.last_order_create_time))
 
-    def _kline(self, frame: _Frame) -> Decoded:
-        symbol, scales = self._symbol(frame)
-        body = frame.wrapper.public_spot_kline
+    def _kline(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        symbol, scales = self._symbol(wrapper, route)
+        body = wrapper.public_spot_kline
         if len(UnknownFieldSet(body)):
             self._note(body)
-        interval = frame.route.detail
+        interval = route.detail
         if body.interval != interval:
             raise Fault(Reason.ORDER, f"{symbol}: a candle of {body.interval!r} on the channel of {interval}")
         ticks = scales.ticks
@@ -263,7 +270,7 @@ class FrameDecoder:
         candle = CandlePush(
             symbol,
             Interval(interval),
-            self._pushed_ns(frame),
+            self._pushed_ns(wrapper, send_ns),
             start_ns,
             end_ns,
             opening,
@@ -272,22 +279,22 @@ class FrameDecoder:
             closing,
             not_negative("volume", body.volume),
             not_negative("amount", body.amount),
-            frame.ts_recv_ns,
+            ts_recv_ns,
         )
-        return self._done(frame, symbol, (), (candle,))
+        return self._done(route, send_ns, symbol, (), (candle,))
 
-    def _mini_ticker(self, frame: _Frame) -> Decoded:
-        body = frame.wrapper.public_mini_ticker
-        symbol = self._named(frame)
+    def _mini_ticker(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        body = wrapper.public_mini_ticker
+        symbol = self._named(wrapper, route)
         if body.symbol != symbol:
             raise Fault(Reason.SYMBOL, f"figures of {body.symbol!r} on the channel of {symbol}")
-        return self._done(frame, symbol, (), (self._ticker(body),))
+        return self._done(route, send_ns, symbol, (), (self._ticker(body),))
 
-    def _mini_tickers(self, frame: _Frame) -> Decoded:
-        body = frame.wrapper.public_mini_tickers
+    def _mini_tickers(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        body = wrapper.public_mini_tickers
         if len(UnknownFieldSet(body)):
             self._note(body)
-        return self._done(frame, "", (), [self._ticker(item) for item in body.items])
+        return self._done(route, send_ns, "", (), [self._ticker(item) for item in body.items])
 
     def _ticker(self, item: PublicMiniTicker) -> TickerPush:
         if len(UnknownFieldSet(item)):
@@ -307,54 +314,59 @@ class FrameDecoder:
 
     # -- private messages ---------------------------------------------------------------------------------------------
 
-    def _account(self, frame: _Frame) -> Decoded:
-        body = frame.wrapper.private_account
+    def _account(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        body = wrapper.private_account
         if len(UnknownFieldSet(body)):
             self._note(body)
-        return self._done(frame, "", (), (balance_push(body),))
+        return self._done(route, send_ns, "", (), (balance_push(body),))
 
-    def _own_deal(self, frame: _Frame) -> Decoded:
-        body = frame.wrapper.private_deals
+    def _own_deal(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        body = wrapper.private_deals
         if len(UnknownFieldSet(body)):
             self._note(body)
-        symbol = frame.wrapper.symbol
-        return self._done(frame, symbol, (), (deal_push(body, symbol),))
+        symbol = wrapper.symbol
+        return self._done(route, send_ns, symbol, (), (deal_push(body, symbol),))
 
-    def _own_order(self, frame: _Frame) -> Decoded:
-        body = frame.wrapper.private_orders
+    def _own_order(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+        body = wrapper.private_orders
         if len(UnknownFieldSet(body)):
             self._note(body)
-        symbol = frame.wrapper.symbol
-        return self._done(frame, symbol, (), (order_push(body, symbol, frame.send_ns),))
+        symbol = wrapper.symbol
+        return self._done(route, send_ns, symbol, (), (order_push(body, symbol, send_ns),))
 
     # -- what they have in common -------------------------------------------------------------------------------------
 
-    def _named(self, frame: _Frame) -> str:
-        symbol = frame.route.symbol
-        told = frame.wrapper.symbol
+    def _named(self, wrapper: _W, route: _Route) -> str:
+        symbol = route.symbol
+        told = wrapper.symbol
         if told != symbol and told:
             raise Fault(Reason.SYMBOL, f"the message names {told[:_SHOWN]!r}")
         return symbol
 
-    def _symbol(self, frame: _Frame) -> tuple[str, Scales]:
-        symbol = self._named(frame)
+    def _symbol(self, wrapper: _W, route: _Route) -> tuple[str, Scales]:
+        symbol, scales = self._named(wrapper, route), route.scales
         instrument = self._instruments.get(symbol)
         if instrument is None:
             raise Fault(Reason.SYMBOL, f"no rules (tick, lot) are known for {symbol}")
+        if scales is None or scales.instrument is not instrument:
+            scales = route.scales = self._scales_of(symbol, instrument)
+        return symbol, scales
+
+    def _scales_of(self, symbol: str, instrument: Instrument) -> Scales:
         scales = self._scales.get(symbol)
         if scales is None or scales.instrument is not instrument:
             scales = self._scales[symbol] = Scales(instrument)
-        return symbol, scales
+        return scales
 
-    def _pushed_ns(self, frame: _Frame) -> int:
-        if frame.send_ns is not None:
-            return frame.send_ns
-        return nanoseconds("create_time", frame.wrapper.create_time)
+    def _pushed_ns(self, wrapper: _W, send_ns: _Ns) -> int:
+        if send_ns is not None:
+            return send_ns
+        return nanoseconds("create_time", wrapper.create_time)
 
-    def _levels(self, scales: Scales, levels: Iterable[DepthLevel]) -> Levels:
+    def _levels(self, scales: Scales, levels: Sequence[DepthLevel]) -> Levels:
         ticks, lots = scales.ticks, scales.lots.steps
         side: list[tuple[int, int]] = []
-        for level in levels:
+        for level in levels[:]:  # as a list: see _deals
             if len(UnknownFieldSet(level)):
                 self._note(level)
             price = ticks[level.price]
@@ -373,18 +385,16 @@ class FrameDecoder:
 
     def _done(
         self,
-        frame: _Frame,
+        route: _Route,
+        send_ns: _Ns,
         symbol: str,
         events: Sequence[MarketEvent] = (),
         pushes: Sequence[Push] = (),
         version: int | None = None,
         last_order_ns: int | None = None,
     ) -> Decoded:
-        route = frame.route
         fields = self._take_new_fields() if self._new_fields else ()
-        return Decoded(
-            route.name, route.kind, symbol, frame.send_ns, events, pushes, version, last_order_ns, "", fields
-        )
+        return Decoded(route.name, route.kind, symbol, send_ns, events, pushes, version, last_order_ns, "", fields)
 
     def _not_understood(self, wrapper: PushDataV3ApiWrapper, route: _Route) -> Decoded:
         body = wrapper.WhichOneof("body")

@@ -223,8 +223,8 @@ class MexcMarketData:
 
     def frame(self, connection: Connection, data: bytes, ts_recv_ns: int, now_ns: int) -> bool:
         """Decode one frame and queue what it gave. Every frame of a run passes here."""
-        decoder = self.decoder
-        events = decoder.feed(connection.number, data, ts_recv_ns)
+        decoder, number = self.decoder, connection.number
+        events = decoder.feed(number, data, ts_recv_ns)
         name = decoder.channel
         if connection.serves:
             rhythm = self._rhythms.get(name)
@@ -238,9 +238,7 @@ class MexcMarketData:
             connection.table.heard(name)
         if decoder.wants_snapshots:
             self._snapshots.wanted.set()
-        outbox = self._outbox
-        outbox.put(FeedItem(RawFrame(connection.number, data, ts_recv_ns), events))
-        return len(outbox.items) >= outbox.size
+        return self._put(FeedItem(RawFrame(number, data, ts_recv_ns), events))
 
     def text(self, connection: Connection, text: str, ts_recv_ns: int) -> None:
         """Hand on a control text."""

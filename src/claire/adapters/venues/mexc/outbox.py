@@ -18,16 +18,20 @@ class Outbox(Generic[T]):
         self.size = size
         self.items: deque[T] = deque()
         """What nobody has read yet."""
+        self._reader_waits = False
         self._has_items = asyncio.Event()
         self._has_room = asyncio.Event()
         self._failure: BaseException | None = None
         self._closed = False
 
-    def put(self, item: T) -> None:
-        """Add an item, also where it is full."""
-        self.items.append(item)
-        if not self._has_items.is_set():
+    def put(self, item: T) -> bool:
+        """Add an item, also where it is full; tell whether it is."""
+        items = self.items
+        items.append(item)
+        if self._reader_waits:  # once per burst: the rest of it is there when the reader looks
+            self._reader_waits = False
             self._has_items.set()
+        return len(items) >= self.size
 
     @property
     def is_full(self) -> bool:
@@ -65,9 +69,15 @@ class Outbox(Generic[T]):
                 if self._closed:
                     return
                 self._has_items.clear()
+                self._reader_waits = True
                 await self._has_items.wait()
-            take = items.popleft
-            yield [take() for _ in range(min(len(items), BATCH))]
+            if len(items) <= BATCH:
+                batch = list(items)
+                items.clear()
+            else:
+                take = items.popleft
+                batch = [take() for _ in range(BATCH)]
+            yield batch
             self._has_room.set()
 
     async def each(self) -> AsyncIterator[T]:

@@ -69,11 +69,13 @@ class Scale(dict[str, int]):
     def steps(self, text: str) -> int:
         """Return how many steps a text is, without remembering it."""
         whole, point, fraction = text.partition(".")
-        if not (whole.isdecimal() and (fraction.isdecimal() or not point) and text.isascii()) or len(text) > LONGEST:
+        digits = whole + fraction
+        # with both parts not empty, one look at the digits is a look at both
+        if not (whole and (fraction or not point) and digits.isdecimal() and text.isascii()) or len(text) > LONGEST:
             raise not_a_number(self._name, text)
         factors = self._factors
         if len(fraction) < len(factors):
-            value = int(whole + fraction) * factors[len(fraction)]
+            value = int(digits) * factors[len(fraction)]
         else:  # padded beyond the step, or finer than it
             decimals = len(factors) - 1
             if fraction[decimals:].strip("0"):
