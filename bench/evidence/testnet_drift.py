@@ -7,8 +7,8 @@ In lockstep the two decide the same (tests/sim/test_live_runs.py). Here the simu
 not at all. Simulator and client share one clock that runs `speed` times as fast as this machine's, so each millisecond of real
 delay counts `speed` milliseconds of market time. Paper runs on the same trades with latency 0 and with its default of 50 ms.
 
-The wire shows one trade more for each execution of ours: what we do is public there. And its book is finite, so a market order may
-fill in part, which paper's does not.
+The wire shows one trade more for each execution of ours: what we do is public there. And its book is finite, so a market order
+may fill in part, which paper's does not.
 
 What is compared is the sequence of intents: symbol, side, quantity, reason. Prints one JSON document.
 """
