@@ -134,10 +134,10 @@ def test_testnet_trades_at_a_venue_that_is_already_there_with_keys_from_files(cl
         ([], {"mode": 0o640}, 2, "others than its owner may use it (mode 0640); chmod 600"),
         (
             [],
-            {"secret": "not-the-secret"},
+            {"secret": "not-the-secret"},  # pragma: allowlist secret
             1,
             "the secret does not belong to the access key",
-        ),  # pragma: allowlist secret
+        ),
         (["--symbol", "BTCUSTD"], {}, 2, "MEXC lists no symbol BTCUSTD. Did you mean BTCUSDT?"),
         (["--symbol", "NOAPIUSDT"], {}, 2, "MEXC refuses orders for NOAPIUSDT through the API"),
         (["--set", "paper.balance.USDT=6000"], {}, 2, "less than the 6000 USDT to trade with; lower account.capital"),
