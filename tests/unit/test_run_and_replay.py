@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,7 @@ def test_an_edited_summary_is_found_and_named(copy):
 
 
 def test_an_edited_fill_in_the_ledger_is_found_and_named(copy):
-    with sqlite3.connect(copy / "ledger.sqlite") as database:
+    with closing(sqlite3.connect(copy / "ledger.sqlite")) as database, database:
         database.execute("update fills set price = '1' where rowid = 3")
     with pytest.raises((ReplayError, LedgerError), match="fills"):
         replay(copy)
@@ -273,7 +274,7 @@ def test_a_file_that_is_gone_is_noted(copy, name):
     ],
 )
 def test_edited_money_in_the_ledger_is_found_and_named(copy, edit):
-    with sqlite3.connect(copy / "ledger.sqlite") as database:
+    with closing(sqlite3.connect(copy / "ledger.sqlite")) as database, database:
         if "regimes" in edit and not database.execute("select count(*) from regimes").fetchone()[0]:
             edit = "delete from postings"
         database.execute(edit)
