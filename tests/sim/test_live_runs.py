@@ -24,7 +24,7 @@ PAIRS = ("BTCUSDT", "ETHUSDT")
 
 
 def simulator(**more: object) -> Simulator:
-    config = SimConfig(symbols=choose(PAIRS), flow=LIQUID, past_minutes=30, **more)  # type: ignore[arg-type]
+    config = SimConfig(symbols=choose(PAIRS), flow=LIQUID, past_minutes=30, limits=Limits(enabled=False), **more)  # type: ignore[arg-type]
     return Simulator(config)
 
 

@@ -10,25 +10,28 @@ from typing import Final
 from msgspec import Struct
 
 from claire.adapters.config import Settings, load
+from claire.adapters.venues.mexc.budget import Bucket, Budget, Gate, Limit
 from claire.adapters.venues.mexc.channels import Channel, deals, depth
 from claire.adapters.venues.mexc.connection import Clocks
 from claire.adapters.venues.mexc.feedrest import MexcFeedRest
 from claire.adapters.venues.mexc.instruments import require_tradable
 from claire.adapters.venues.mexc.market import MexcMarketData
-from claire.adapters.venues.mexc.opening import open_rest, read_listing
+from claire.adapters.venues.mexc.opening import read_listing
 from claire.adapters.venues.mexc.private import PrivateStream
+from claire.adapters.venues.mexc.rest import MexcRest
 from claire.adapters.venues.mexc.trading import MexcTrading
 from claire.adapters.venues.mexc.venue import MexcVenue
 from claire.engine.pipeline import Pipeline
 from claire.gateway.hosts import Endpoint
 from claire.gateway.send import OrderSender
-from claire.gateway.signer import Keys
+from claire.gateway.signer import Keys, QuerySigner
 from claire.mexcsim import Simulator
 from claire.model.instrument import Instrument
 from claire.services.keeping import RunResult
 from claire.services.live import LiveMarket, live_info, run_live
 from tests.support.mexc_live import QUICK, until
 
+WIDE: Final = {bucket: Limit(1e6, 1e6) for bucket in Bucket}
 ACCESS, SECRET = "live-key", "live-secret"  # pragma: allowlist secret
 LIVELY: Final = (
     "lookback_s=0",
@@ -70,10 +73,11 @@ async def running(
     """Run live against a simulator until told to stop; orders go over the wire where the mode is testnet."""
     symbols = settings.symbols
     keys = Keys(ACCESS, SECRET)
-    mexc = settings.mexc.model_copy(update={"rest_url": sim.rest_url, "ws_url": sim.ws_url})
     seen: list[Pipeline] = []
     stopped: list[bool] = []
-    async with open_rest(mexc, keys) as rest, OrderSender(Endpoint.parse(sim.rest_url), keys) as sender:
+    endpoint = Endpoint.parse(sim.rest_url)
+    gate = Gate(Budget(WIDE), time.monotonic_ns)  # what the request budget holds back has tests of its own
+    async with MexcRest(endpoint, gate, signer=QuerySigner(keys)) as rest, OrderSender(endpoint, keys) as sender:
         tradables = require_tradable(symbols, await read_listing(rest, symbols))
         instruments = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
         trading = MexcTrading(rest, sender, tradables)
