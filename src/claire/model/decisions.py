@@ -276,6 +276,3 @@ Decision = Signal | Intent | Denial | OrderEvent | Fill
 
 Derived = RegimeChanged | AllocationDecision | PositionDusted | RoundTrip | ControlEvent
 """Also recorded in the journal; follows from inputs and decisions."""
-
-Command = Submit | Cancel | SetTimer
-"""What stages ask the engine to do."""
