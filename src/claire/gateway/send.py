@@ -1,6 +1,6 @@
 """Sends what creates an order: once, to this machine only, with an answer that is never a guess."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 import aiohttp
@@ -30,8 +30,16 @@ class OrderSender:
     A task that is cancelled while it waits for an answer leaves an order behind that may exist: treat it as unknown.
     """
 
-    def __init__(self, endpoint: Endpoint, keys: Keys, *, recv_window_ms: int = 2000, timeout_s: float = 5.0) -> None:
-        """Refuse a foreign host at once.
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        keys: Keys,
+        *,
+        recv_window_ms: int = 2000,
+        timeout_s: float = 5.0,
+        make_session: Callable[[Endpoint], aiohttp.ClientSession] = Endpoint.session,
+    ) -> None:
+        """Refuse a foreign host at once; `make_session` opens the client for the endpoint.
 
         Raises:
             SafetyRefusal: the endpoint is not on this machine.
@@ -41,6 +49,7 @@ class OrderSender:
         self._signer = OrderSigner(keys)
         self._recv_window_ms = recv_window_ms
         self._timeout_s = timeout_s
+        self._make_session = make_session
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -48,7 +57,7 @@ class OrderSender:
 
     async def __aenter__(self) -> Self:
         """Open the client."""
-        self._session = self._endpoint.session()
+        self._session = self._make_session(self._endpoint)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -4,19 +4,20 @@
 this machine; signed orders go nowhere else, whatever is configured.
 """
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import msgspec
 from msgspec import Struct, structs
 from msgspec.structs import asdict
 
 from claire.adapters.config import parameters
 from claire.adapters.config.schema import Mode, Settings
+from claire.adapters.machine import THIS_MACHINE, Machine
 from claire.adapters.venues.mexc import symbols as mexc_symbols
 from claire.adapters.venues.mexc.channels import Channel, Speed, deals, depth
 from claire.adapters.venues.mexc.connection import Clocks
@@ -93,6 +94,7 @@ async def open_mexc(
     *,
     keys: Keys | None = None,
     on_alert: Callable[[FeedAlert], None] | None = None,
+    machine: Machine = THIS_MACHINE,
 ) -> AsyncIterator[OpenMexc]:
     """Open REST, the market-data feed, and in ``testnet`` the account.
 
@@ -101,6 +103,7 @@ async def open_mexc(
         universe: Which symbols, where the strategies do not say.
         keys: Of the account; None in ``testnet``: read from `secrets.path`.
         on_alert: Called with what a person should know.
+        machine: Where clocks and connections come from.
 
     Raises:
         ClaireError: a symbol is closed to the API, the keys are refused, the account holds too little, the venue is not
@@ -110,8 +113,11 @@ async def open_mexc(
     if is_testnet and keys is None:
         keys = read_keys(settings.secrets.path)
     async with AsyncExitStack() as stack:
-        rest = await stack.enter_async_context(open_rest(settings.mexc, keys))
+        rest = await stack.enter_async_context(open_rest(settings.mexc, keys, machine=machine))
         await rest.sync_clock()
+        sockets = machine.socket_session()
+        if sockets is not None:
+            await stack.enter_async_context(sockets)
 
         def now_ns() -> int:
             return rest.venue_ms() * MS
@@ -122,7 +128,7 @@ async def open_mexc(
         instruments = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
         venue: OutsideVenue | None = None
         if is_testnet and keys is not None:
-            venue = await _open_account(stack, settings, rest, keys, tradables, now_ns, on_alert)
+            venue = await _open_account(stack, settings, rest, keys, tradables, now_ns, on_alert, machine, sockets)
         lookback_s = _lookback_s(settings, instruments)
         feed = await stack.enter_async_context(
             MexcMarketData(
@@ -132,7 +138,8 @@ async def open_mexc(
                 settings.mexc.ws_url,
                 _channels(chosen, settings, with_books=not is_testnet),
                 lookback_s=lookback_s,
-                clocks=Clocks(now_ns, time.monotonic_ns),
+                clocks=Clocks(now_ns, machine.monotonic_ns),
+                session=sockets,
             )
         )
         info = live_info(chosen, "mexc", now_ns(), with_history=lookback_s > 0, has_book=not is_testnet)
@@ -147,9 +154,12 @@ async def _open_account(
     tradables: Mapping[str, Tradable],
     now_ns: Callable[[], int],
     on_alert: Callable[[FeedAlert], None] | None,
+    machine: Machine,
+    sockets: aiohttp.ClientSession | None,
 ) -> MexcVenue:
     """Open the account: check that it holds the capital, try the order types, open its stream."""
-    sender = await stack.enter_async_context(OrderSender(Endpoint.parse(settings.mexc.rest_url), keys))
+    endpoint = Endpoint.parse(settings.mexc.rest_url)
+    sender = await stack.enter_async_context(OrderSender(endpoint, keys, make_session=machine.session))
     trading = MexcTrading(rest, sender, tradables)
     await _check_capital(settings, trading, {tradable.instrument.quote for tradable in tradables.values()})
     entries = OrderType(settings.execution.entry_type.value.upper())
@@ -158,7 +168,15 @@ async def _open_account(
     instruments = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
 
     def stream(number_of: Callable[[str, str], int | None]) -> PrivateStream:
-        return PrivateStream(trading, settings.mexc.ws_url, instruments, number_of, book=trading.book)
+        return PrivateStream(
+            trading,
+            settings.mexc.ws_url,
+            instruments,
+            number_of,
+            book=trading.book,
+            clocks=Clocks(machine.wall_ns, machine.monotonic_ns),
+            session=sockets,
+        )
 
     return await stack.enter_async_context(MexcVenue(trading, stream, now_ns=now_ns, on_alert=on_alert))
 

@@ -1,11 +1,11 @@
 """A client of MEXC made from settings, and the listing that everything else starts from."""
 
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 from claire.adapters.config.schema import MexcSettings
+from claire.adapters.machine import THIS_MACHINE, Machine
 from claire.adapters.venues.mexc import requests
 from claire.adapters.venues.mexc.budget import Budget, Gate
 from claire.adapters.venues.mexc.clock import ClockLimits, VenueClock
@@ -27,6 +27,7 @@ async def open_rest(
     *,
     limits: ClockLimits | None = None,
     observe: Observer | None = None,
+    machine: Machine = THIS_MACHINE,
 ) -> AsyncIterator[MexcRest]:
     """Open a client with a budget and a clock of its own: one per process.
 
@@ -35,11 +36,13 @@ async def open_rest(
     """
     rest = MexcRest(
         Endpoint.parse(settings.rest_url),
-        Gate(Budget(), time.monotonic_ns),
+        Gate(Budget(), machine.monotonic_ns),
         VenueClock(limits),
         None if keys is None else QuerySigner(keys),
         recv_window_ms=settings.recv_window_ms,
         observe=observe,
+        wall_ns=machine.wall_ns,
+        make_session=machine.session,
     )
     async with rest:
         yield rest

@@ -53,6 +53,7 @@ class MexcRest:
         observe: Observer | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        make_session: Callable[[Endpoint], aiohttp.ClientSession] = Endpoint.session,
     ) -> None:
         """Prepare; nothing is sent before `async with`.
 
@@ -66,6 +67,7 @@ class MexcRest:
             observe: Is told of every answer.
             wall_ns: This machine's clock, compared with the venue's.
             sleep: How to wait.
+            make_session: Opens the client for the endpoint.
         """
         self.endpoint = endpoint
         self.gate = gate
@@ -77,6 +79,7 @@ class MexcRest:
         self._observe = observe
         self._wall_ns = wall_ns
         self._sleep = sleep
+        self._make_session = make_session
         self._session: aiohttp.ClientSession | None = None
         self._reading = asyncio.Lock()
 
@@ -85,7 +88,7 @@ class MexcRest:
 
     async def __aenter__(self) -> Self:
         """Open the client."""
-        self._session = self.endpoint.session()
+        self._session = self._make_session(self.endpoint)
         return self
 
     async def __aexit__(self, *_: object) -> None:
