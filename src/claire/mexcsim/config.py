@@ -42,8 +42,8 @@ class SimConfig(Struct, frozen=True, kw_only=True):
     symbols: tuple[SymbolRule, ...] = BUILT_IN
     seed: int = 1
     host: str = "127.0.0.1"
-    port: int = 0
-    """0: a free one."""
+    port: int | None = 0
+    """0: a free one; None: no TCP at all, only the Unix socket."""
     unix_socket: Path | None = None
     """Also listen on this Unix socket."""
     clock: Callable[[], int] | None = None
@@ -86,6 +86,8 @@ class SimConfig(Struct, frozen=True, kw_only=True):
             raise ConfigError("symbols: give the simulator at least one pair")
         if len({rule.symbol for rule in self.symbols}) != len(self.symbols):
             raise ConfigError("symbols: each pair can be given once")
+        if self.port is None and self.unix_socket is None:
+            raise ConfigError("port and unix_socket: give the simulator at least one of the two to listen on")
         if self.lockstep and self.recording is None:
             raise ConfigError("lockstep needs a recording: it plays one trade of it at a time")
         if self.speed is not None and not self.speed > 0:

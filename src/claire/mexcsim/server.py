@@ -208,18 +208,19 @@ class Simulator:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         try:
-            site = web.TCPSite(self._runner, self.config.host, self.config.port)
-            await site.start()
+            if self.config.port is not None:
+                await web.TCPSite(self._runner, self.config.host, self.config.port).start()
+                self.port = self._runner.addresses[0][1]
             if self.config.unix_socket is not None:
                 await web.UnixSite(self._runner, str(self.config.unix_socket)).start()
         except OSError as problem:
             await self._runner.cleanup()
+            tcp = "" if self.config.port is None else f"{self.config.host}:{self.config.port}"
+            places = [place for place in (tcp, str(self.config.unix_socket or "")) if place]
             raise ConfigError(
-                f"cannot listen on {self.config.host}:{self.config.port}"
-                f"{f' and {self.config.unix_socket}' if self.config.unix_socket else ''}: {problem.strerror};"
+                f"cannot listen on {' and '.join(places)}: {problem.strerror};"
                 " choose another port (0: a free one) or socket"
             ) from None
-        self.port = self._runner.addresses[0][1]
         for fault in self.config.scenario:
             self.fault(fault)
         self.log.add(What.STARTED, port=self.port, seed=self.config.seed)

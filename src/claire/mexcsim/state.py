@@ -42,7 +42,7 @@ class Venue:
         """Delivers what the exchange has told; the server sets it."""
         self.flush: Callable[[], None] = _nothing
         """Sends what waits for its window; the server sets it."""
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: dict[asyncio.Task[None], None] = {}
         self.failures: list[BaseException] = []
 
     def _make_exchange(self) -> Exchange:
@@ -99,12 +99,12 @@ class Venue:
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run something beside; it is cancelled when the simulator stops, and its failure is not forgotten."""
         task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
+        self.tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self.tasks.discard(task)
+        self.tasks.pop(task, None)
         if not task.cancelled() and (problem := task.exception()) is not None:
             self.failures.append(problem)
 
