@@ -251,6 +251,40 @@ class TestServer:
             ):
                 assert (await client.raw("POST", "/sim/accounts", body=wrong)).status == 400
 
+    async def test_an_account_is_shown_whole_to_the_last_digit(self):
+        quiet = SimConfig(flow=FlowSettings(events_per_s=0), symbols=LIQUID[:1], limits=FREE, past_minutes=0)
+        async with Simulator(quiet) as sim, SimClient(sim) as client:
+            sim.add_account(KEY, SECRET, balances={"USDT": 1000})
+            bought = await client.order("BUY", "MARKET", quantity="0.001", newClientOrderId="mine-1")
+            waits = await client.order("BUY", "LIMIT", quantity="0.002", price="50000", newClientOrderId="mine-2")
+            shown = (await client.raw("GET", f"/sim/accounts/{KEY}")).json
+            rows = (await client.signed("GET", "account")).json["balances"]
+            unknown = await client.raw("GET", "/sim/accounts/nobody")
+        assert shown["balances"] == {row["asset"]: {"free": row["free"], "locked": row["locked"]} for row in rows}
+        first, second = shown["orders"]
+        assert (first["client_id"], first["order_id"], first["type"]) == ("mine-1", bought.json["orderId"], "MARKET")
+        assert (first["price"], first["quantity"], first["executed"], first["status"]) == (
+            None,
+            "0.001",
+            "0.001",
+            "FILLED",
+        )
+        assert (second["client_id"], second["order_id"], second["type"]) == ("mine-2", waits.json["orderId"], "LIMIT")
+        assert (second["price"], second["quantity"], second["executed"], second["status"]) == (
+            "50000",
+            "0.002",
+            "0",
+            "NEW",
+        )
+        (fill,) = shown["fills"]
+        assert (fill["client_id"], fill["quantity"], fill["is_maker"]) == ("mine-1", "0.001", False)
+        usdt = shown["balances"]["USDT"]
+        assert Decimal(usdt["free"]) + 100 == 1000 - Decimal(fill["price"]) * Decimal("0.001")
+        base = Decimal(shown["balances"]["BTC"]["free"])
+        assert (base, fill["fee_asset"]) == (Decimal("0.001") - Decimal(fill["fee"]), "BTC")
+        assert usdt["locked"] == "100"
+        assert (unknown.status, "no access key nobody" in unknown.json["error"]) == (400, True)
+
 
 @pytest.mark.asyncio
 async def test_the_times_of_trades_never_fall_though_clients_trade_between_beats():

@@ -7,6 +7,7 @@
 ``DELETE /sim/faults[?number=n]``   take back one or all
 ``POST /sim/step[?count=n]``        lockstep: play the next trade(s); answers the last one and whether there are more
 ``POST /sim/accounts``              another key: ``{"access_key", "secret", "balances": {"USDT": "1000"}, ...}``
+``GET /sim/accounts/ACCESS_KEY``    the account of a key as the venue knows it: balances, every order and fill ever
 ``GET /sim/log[?after=n&limit=m]``  what happened
 ==================================  =======================================================================================
 
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
+from claire.mexcsim.audit import audit
 from claire.mexcsim.scenario import fault_of
 from claire.model.errors import ClaireError, ConfigError
 
@@ -51,6 +53,7 @@ class Control:
             ("DELETE", "/sim/faults", self._clear_faults),
             ("POST", "/sim/step", self._step),
             ("POST", "/sim/accounts", self._add_account),
+            ("GET", "/sim/accounts/{access_key}", self._account),
             ("GET", "/sim/log", self._log),
         ):
             app.router.add_route(method, path, _guarded(handler))
@@ -109,6 +112,15 @@ class Control:
             symbols=wanted.symbols,
         )
         return {"uid": key.account.uid}
+
+    async def _account(self, request: web.Request) -> Any:
+        name = request.match_info["access_key"]
+        key = self._sim.venue.exchange.keys.get(name)
+        if key is None:
+            raise ConfigError(f"there is no access key {name}; the simulator prints its keys when it starts")
+        self._sim.venue.catch_up()
+        self._sim.venue.settle()
+        return audit(key.account)
 
     async def _log(self, request: web.Request) -> Any:
         entries = list(self._sim.log)
