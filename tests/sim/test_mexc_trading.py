@@ -129,6 +129,7 @@ async def test_a_clock_two_seconds_off_stops_new_orders_and_says_how_to_set_it(s
         assert "timedatectl set-ntp true" in became.fault.reason
         # Queries, cancels and orders that reduce are stamped with venue time, and go on.
         await at.trading.account()
+        at.trading.gate.seed({BTC: Decimal(1)})
         assert isinstance(await at.send(side=Side.SELL, reduce_only=True), Taken)
 
 

@@ -2,21 +2,49 @@
 
 import copy
 import pickle
+import time
 import traceback
+from decimal import Decimal
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from claire.gateway.answers import Answer, NeverSent, NoAnswer
+from claire.gateway.gate import Approval
 from claire.gateway.hosts import Endpoint
 from claire.gateway.send import OrderSender
 from claire.gateway.signer import ORDER_PATHS, Keys, OrderSigner, QuerySigner, encode, signature
 from claire.model.errors import ConfigError, SafetyRefusal
+from claire.model.market import Side
 from tests.support.rest_server import serving
 
 PLANTED = "planted-secret-4711"
 KEYS = Keys("mx0vglplantedaccess", PLANTED)
-PARAMS = (("symbol", "BTCUSDT"), ("side", "BUY"))
+PARAMS = (
+    ("symbol", "BTCUSDT"),
+    ("side", "BUY"),
+    ("type", "MARKET"),
+    ("quantity", "0.001"),
+    ("newClientOrderId", "C1-1"),
+)
+
+
+def approved(**changes: object) -> Approval:
+    """The approval of `PARAMS`."""
+    fields: dict[str, object] = {
+        "order_no": 1,
+        "client_order_id": "C1-1",
+        "symbol": "BTCUSDT",
+        "side": Side.BUY,
+        "quantity": Decimal("0.001"),
+        "type": "MARKET",
+        "price": None,
+        "reduce_only": False,
+        "epoch": 0,
+        "approved_ns": time.time_ns(),
+    }
+    return msgspec.convert(fields | changes, Approval)
 
 
 # -- signatures -------------------------------------------------------------------------------------------------------
@@ -37,7 +65,10 @@ def test_values_are_percent_encoded_with_capitals_and_a_blank_is_no_plus() -> No
 def test_the_signature_comes_last_and_covers_timestamp_and_window() -> None:
     query = OrderSigner(KEYS).sign("/api/v3/order", PARAMS, timestamp_ms=1700000000000, recv_window_ms=2000)
     signed, _, given = query.rpartition("&signature=")
-    assert signed == "symbol=BTCUSDT&side=BUY&timestamp=1700000000000&recvWindow=2000"
+    assert (
+        signed
+        == "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001&newClientOrderId=C1-1&timestamp=1700000000000&recvWindow=2000"
+    )
     assert given == signature(PLANTED, signed)
 
 
@@ -114,13 +145,13 @@ async def lose_everything(request: web.Request) -> web.StreamResponse:
 async def test_no_error_and_no_outcome_of_sending_holds_the_secret_or_the_signature() -> None:
     async with serving({"/api/v3/order": lose_everything}) as server:
         async with OrderSender(Endpoint.parse(server.url), KEYS) as sender:
-            sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1)
+            sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
             assert isinstance(sent.result, NoAnswer)
             shown = f"{sent!r} {sender!r} {sender.__dict__!r}"
         (seen,) = server.seen
         signed = seen.query["signature"]
     with pytest.raises(RuntimeError) as caught:
-        await sender.send("/api/v3/order", PARAMS, timestamp_ms=1)
+        await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
     shown += "".join(traceback.format_exception(caught.value))
     assert PLANTED not in shown
     assert signed not in shown
@@ -192,7 +223,7 @@ async def test_an_order_is_sent_once_as_a_post_with_an_empty_body_whatever_comes
             serving({"/api/v3/order": lambda _, status=status: web.Response(status=status, text="{}")}) as server,
             OrderSender(Endpoint.parse(server.url), KEYS, recv_window_ms=1500) as sender,
         ):
-            sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1700000000000)
+            sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1700000000000, approvals=(approved(),))
             assert isinstance(sent.result, Answer)
             assert (sent.result.status, sent.fence_ms) == (status, 1700000002500)
             (seen,) = server.seen
@@ -212,7 +243,7 @@ async def test_an_order_follows_no_redirect() -> None:
         serving({"/api/v3/order": elsewhere}) as server,
         OrderSender(Endpoint.parse(server.url), KEYS) as sender,
     ):
-        sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1)
+        sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
     assert isinstance(sent.result, Answer)
     assert sent.result.status == 307
 
@@ -220,7 +251,7 @@ async def test_an_order_follows_no_redirect() -> None:
 @pytest.mark.asyncio
 async def test_an_order_that_found_nobody_was_never_sent(unused_tcp_port: int) -> None:
     async with OrderSender(Endpoint.parse(f"http://127.0.0.1:{unused_tcp_port}"), KEYS) as sender:
-        sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1)
+        sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
     assert isinstance(sent.result, NeverSent)
 
 
@@ -231,13 +262,13 @@ async def test_an_answer_that_is_too_long_or_too_late_is_no_answer() -> None:
         serving({"/api/v3/order": lambda _: long}) as server,
         OrderSender(Endpoint.parse(server.url), KEYS) as sender,
     ):
-        sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1)
+        sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
     assert isinstance(sent.result, NoAnswer)
     assert "more than" in sent.result.reason
     async with (
         serving({"/api/v3/order": "hang"}) as server,
         OrderSender(Endpoint.parse(server.url), KEYS, timeout_s=0.1) as sender,
     ):
-        sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1)
+        sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
     assert isinstance(sent.result, NoAnswer)
     assert "within 0.1 s" in sent.result.reason

@@ -1,11 +1,14 @@
 """One HTTP exchange, once: what came back, or what is known about why nothing did."""
 
+from collections.abc import Callable
 from typing import Final
 
 import aiohttp
 from msgspec import Struct
 from yarl import URL
 
+from claire.gateway.checked import Stopped, is_checked
+from claire.gateway.checked import before_write as to_be_called
 from claire.gateway.hosts import Endpoint
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -28,9 +31,11 @@ class NoAnswer(Struct, frozen=True):
 
 
 class NeverSent(Struct, frozen=True):
-    """No connection was made: the venue saw nothing."""
+    """Not a byte went out: the venue saw nothing."""
 
     reason: str
+    code: str = ""
+    """Of the gate, where it refused (`claire.gateway.gate.CODES`)."""
 
 
 Exchange = Answer | NoAnswer | NeverSent
@@ -45,6 +50,7 @@ async def exchange(
     headers: dict[str, str] | None = None,
     timeout_s: float,
     max_bytes: int = MAX_BYTES,
+    before_write: Callable[[], None] | None = None,
 ) -> Exchange:
     """Send one request and read its answer. Nothing is sent twice, no redirect is followed.
 
@@ -58,7 +64,41 @@ async def exchange(
         headers: Beside the usual ones.
         timeout_s: For everything: connecting, sending and reading.
         max_bytes: A longer answer counts as none.
+        before_write: Called once there is a connection, right before the first byte; a `Stopped` that it raises ends all.
+            Where nothing was written, whatever went wrong, the answer is `NeverSent`.
+
+    Raises:
+        RuntimeError: the session cannot call anything before it writes; one of `Endpoint.session` can.
     """
+    if before_write is not None and not is_checked(session):
+        raise RuntimeError("the session has no last check; its request class has to be CheckedRequest")
+    is_written = before_write is None
+
+    def check() -> None:
+        nonlocal is_written
+        if before_write is not None:
+            before_write()
+        is_written = True
+
+    token = to_be_called.set(check if before_write is not None else None)
+    try:
+        result = await _exchange(session, endpoint, method, target, headers, timeout_s, max_bytes)
+    except Stopped as stopped:
+        return NeverSent(stopped.reason, stopped.code)
+    finally:
+        to_be_called.reset(token)
+    return NeverSent(result.reason) if isinstance(result, NoAnswer) and not is_written else result
+
+
+async def _exchange(
+    session: aiohttp.ClientSession,
+    endpoint: Endpoint,
+    method: str,
+    target: str,
+    headers: dict[str, str] | None,
+    timeout_s: float,
+    max_bytes: int,
+) -> Exchange:
     url = URL(endpoint.base + target, encoded=True)
     limits = aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s / 2)
     try:

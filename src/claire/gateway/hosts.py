@@ -9,6 +9,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 
+from claire.gateway.checked import CheckedRequest
 from claire.model.errors import ConfigError, SafetyRefusal
 
 ORDER_HOSTS: Final = ("127.0.0.0/8", "::1", "localhost", "a Unix socket")
@@ -69,9 +70,9 @@ class Endpoint(Struct, frozen=True):
     def session(self) -> aiohttp.ClientSession:
         """Open a client for this address. It follows no proxy; ``localhost`` means this machine whatever a resolver says."""
         if self.unix_path:
-            return aiohttp.ClientSession(connector=aiohttp.UnixConnector(self.unix_path))
+            return aiohttp.ClientSession(connector=aiohttp.UnixConnector(self.unix_path), request_class=CheckedRequest)
         resolver = LoopbackResolver() if self.is_loopback else None
-        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver))
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver), request_class=CheckedRequest)
 
 
 class LoopbackResolver(AbstractResolver):

@@ -226,9 +226,9 @@ def rule_of(code: str) -> Rule | None:
 def fault_of(result: Exchange, call: Call) -> Fault | None:
     """Return what is wrong with an answer; None: nothing, its body may be read."""
     match result:
-        case NeverSent(reason):
-            remedy = "check the network and mexc.rest_url"
-            return Fault(Kind.NOT_SENT, "", reason, remedy, may_ask_again=call is not Call.CREATE)
+        case NeverSent(reason, code):
+            remedy = "the gate refused; see docs/orders.md" if code else "check the network and mexc.rest_url"
+            return Fault(Kind.NOT_SENT, code, reason, remedy, may_ask_again=call is not Call.CREATE)
         case NoAnswer(reason):
             return Fault(Kind.UNKNOWN, "", reason, _after_silence(call), may_ask_again=call is not Call.CREATE)
         case Answer():

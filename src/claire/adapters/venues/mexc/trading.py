@@ -21,6 +21,7 @@ from claire.adapters.venues.mexc.replies import OrderInfo, OwnTrade, ReplyError,
 from claire.adapters.venues.mexc.requests import OrderTicket, Request
 from claire.adapters.venues.mexc.rest import MexcRest
 from claire.gateway.answers import Answer
+from claire.gateway.gate import Approval, Gate
 from claire.gateway.send import OrderSender, Sent
 from claire.model.decisions import Cancel, Intent, VenueReport
 from claire.model.instrument import Instrument
@@ -111,38 +112,73 @@ class MexcTrading:
         self.tradables = tradables
         self.types = TypeMemory() if types is None else types
         self.book = FillBook() if book is None else book
+        self.gate = Gate() if sender is None else sender.gate
+        """Of the sender: whoever hears of executions and ends tells it."""
         self._sender = sender
         self._sleep = sleep
         self._prices: dict[str, tuple[int, Decimal]] = {}
 
     # -- orders ------------------------------------------------------------------------------------------------------
 
-    async def submit(self, intent: Intent) -> Submitted:
+    def approve(self, intent: Intent) -> Approval:
+        """Return the approval that an intent stands for, as of now: every field that is to be signed.
+
+        Raises:
+            KeyError: the intent's symbol has no rules here.
+        """
+        instrument = self.tradables[intent.symbol].instrument
+        kind, limit_ticks = self._sent_as(intent)
+        gate = self.gate
+        return Approval(
+            order_no=intent.order_no,
+            client_order_id=intent.client_order_id,
+            symbol=intent.symbol,
+            side=intent.side,
+            quantity=instrument.quantity(intent.quantity_lots),
+            type=requests.TYPES[kind],
+            price=None if kind is OrderType.MARKET else instrument.price(limit_ticks),
+            reduce_only=intent.reduce_only,
+            epoch=gate.epoch,
+            approved_ns=gate.now_ns(),
+            expires_ns=intent.expires_ns,
+        )
+
+    async def submit(self, intent: Intent, approval: Approval | None = None) -> Submitted:
         """Send an order, once.
+
+        Args:
+            intent: What to send.
+            approval: Of when it was decided; None: as of now.
 
         Raises:
             SafetyRefusal: the venue is not on this machine.
             KeyError: the intent's symbol has no rules here.
             ValueError: its client order id is not one that Claire sends.
         """
+        approvals = (approval or self.approve(intent),)
         request = requests.new_order(self.ticket(intent), reduces=intent.reduce_only)
         fault = await self._unready(request, is_exempt=intent.reduce_only)
         if fault is not None:
             return NotSent(fault)
-        sent = await self._send(request)
+        sent = await self._send(request, approvals)
         return _submitted(sent, await self._judge(sent))
 
-    async def submit_batch(self, intents: Sequence[Intent]) -> list[Submitted]:
+    async def submit_batch(
+        self, intents: Sequence[Intent], approvals: Sequence[Approval] | None = None
+    ) -> list[Submitted]:
         """Send up to 20 orders of one symbol in one request, once; return what became of each.
+
+        The gate lets all of them pass or none.
 
         Raises:
             SafetyRefusal, KeyError, ValueError: as `submit`.
         """
+        approvals = [self.approve(intent) for intent in intents] if approvals is None else approvals
         request = requests.batch([self.ticket(intent) for intent in intents])
         fault = await self._unready(request, is_exempt=all(intent.reduce_only for intent in intents))
         if fault is not None:
             return [NotSent(fault)] * len(intents)
-        sent = await self._send(request)
+        sent = await self._send(request, approvals)
         fault = await self._judge(sent)
         if fault is not None or not isinstance(sent.result, Answer):
             return [_submitted(sent, fault)] * len(intents)
@@ -170,9 +206,7 @@ class MexcTrading:
             KeyError: the intent's symbol has no rules here.
         """
         instrument = self.tradables[intent.symbol].instrument
-        kind, limit_ticks = intent.type, intent.limit_ticks
-        if kind is OrderType.MARKET and self.types.refusal(intent.symbol, kind):
-            kind, limit_ticks = OrderType.IOC, collared(intent.side, intent.price_ticks)
+        kind, limit_ticks = self._sent_as(intent)
         return OrderTicket(
             symbol=intent.symbol,
             side=intent.side,
@@ -462,10 +496,18 @@ class MexcTrading:
             )
         return None
 
-    async def _send(self, request: Request) -> Sent:
+    async def _send(self, request: Request, approvals: Sequence[Approval] = ()) -> Sent:
         if self._sender is None:
             raise AssertionError("_unready comes first")
-        return await self._sender.send(request.path, request.params, timestamp_ms=self.rest.venue_ms())
+        return await self._sender.send(
+            request.path, request.params, timestamp_ms=self.rest.venue_ms(), approvals=approvals
+        )
+
+    def _sent_as(self, intent: Intent) -> tuple[OrderType, int]:
+        """The type and limit that go out for an intent."""
+        if intent.type is OrderType.MARKET and self.types.refusal(intent.symbol, intent.type):
+            return OrderType.IOC, collared(intent.side, intent.price_ticks)
+        return intent.type, intent.limit_ticks
 
     async def _judge(self, sent: Sent) -> Fault | None:
         """Say what is wrong with an answer, and let budget and clock know."""

@@ -8,6 +8,7 @@ the venue is asked.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -211,8 +212,19 @@ class MexcVenue:
             if report.trade_id:
                 order.filled_lots += report.quantity_lots
             order.is_over |= report.evidence in ENDS or order.filled_lots >= order.intent.quantity_lots
+            self._tell_gate(order, report)
             if self._on_report is not None:
                 self._on_report(report)
+
+    def _tell_gate(self, order: _Order, report: VenueReport) -> None:
+        """Let the gate see what was bought and sold, before anybody can decide upon it."""
+        gate, intent = self._trading.gate, order.intent
+        if report.trade_id and gate.knows(intent.client_order_id):
+            instrument = self._trading.tradables[intent.symbol].instrument
+            fee = report.fee if report.fee_asset == instrument.base else Decimal(0)
+            gate.filled(intent.client_order_id, instrument.quantity(report.quantity_lots), fee)
+        if order.is_over:
+            gate.ended(intent.client_order_id)
 
     def _number_of(self, client_order_id: str, _venue_order_id: str) -> int | None:
         return self._by_client.get(client_order_id)
