@@ -34,9 +34,9 @@ def states(outputs: object) -> list[OrderState]:
 
 
 class TestSending:
-    def test_an_intent_is_on_record_before_it_is_sent(self) -> None:
+    def test_an_intent_is_on_record_as_sent_before_it_is_sent(self) -> None:
         made = ask()
-        recorded, submit, sent = Execution().on_intent(made)
+        recorded, sent, submit = Execution().on_intent(made)
         assert isinstance(recorded, OrderEvent)
         assert isinstance(sent, OrderEvent)
         assert (recorded.state, submit, sent.state) == (S.INTENT, Submit(made), S.SENT)

@@ -30,7 +30,7 @@ def test_a_decision_is_followed_by_what_it_caused_in_this_order():
         for e in heard.heard
         if not isinstance(e, Posting)
     ]
-    per_order = ["Signal", "Intent", "INTENT", "SENT", "OPEN", "Fill", "FILLED"]
+    per_order = ["Signal", "Reserved", "Intent", "INTENT", "SENT", "OPEN", "Fill", "FILLED"]
     found = [word for word in story if word != "PortfolioSnapshot"]
     assert found == [*per_order, *per_order, "RoundTrip"]
 

@@ -13,9 +13,11 @@ from claire.model.decisions import (
     Denial,
     Intent,
     PositionDusted,
+    Reserved,
     TradingState,
 )
 from claire.model.market import Side
+from claire.model.money import decimal_of
 from claire.model.orders import OrderState, OrderType
 from claire.stages.risk import Identity, Risk, RiskRules, quantity_lots
 from tests.support.markets import ABC, DAY_NS, SECOND_NS, SYMBOL, T0, books, fill, order, rules, signal
@@ -63,10 +65,10 @@ def hold(made: Risk, lots: int, symbol: str = SYMBOL, owner: str = "s", ticks: i
 
 
 def asked(made: Risk, side: Side = BUY, ticks: int = 10_000, **more: Any) -> Any:
-    answer = made.on_signal(signal(side, ticks, **more))
-    assert len(answer) == 1
-    assert isinstance(answer[0], Intent | Denial)
-    return answer[0]
+    *reserved, answer = made.on_signal(signal(side, ticks, **more))
+    assert isinstance(answer, Intent | Denial)
+    assert [type(event) for event in reserved] == ([Reserved] if isinstance(answer, Intent) else [])
+    return answer
 
 
 def lots_of(answer: Any) -> Any:
@@ -307,7 +309,7 @@ def test_what_each_trading_state_lets_pass(state: TradingState):
     for answer in (entry, leave):
         if isinstance(answer, Denial):
             assert numbers(answer) == (Code.TRADING_STATE, 0, 1, "orders")
-            assert answer.because == f"trading is {state.value}: a drill"
+            assert answer.because == f"trading is {state.value} (operator: a drill)"
 
 
 def test_trading_starts_active_and_can_become_so_again():
@@ -315,6 +317,68 @@ def test_trading_starts_active_and_can_become_so_again():
     made.on_control(ControlEvent(TradingState.HALTED, "books", "operator", T0))
     made.on_control(ControlEvent(TradingState.ACTIVE, "checked", "operator", T0))
     assert lots_of(asked(made)) == 50
+
+
+def test_each_source_holds_a_lock_of_its_own_and_the_most_severe_is_in_force():
+    made, state = risk(), TradingState
+    assert (made.state.trading, made.state.trading_reason) == (state.ACTIVE, "")
+    made.on_control(ControlEvent(state.REDUCE_ONLY, "a gap", "feed", T0))
+    made.on_control(ControlEvent(state.HALTED, "balances differ", "reconciliation", T0 + 1))
+    made.on_control(ControlEvent(state.HALTED, "order 7", "late live", T0 + 2))
+    assert made.state.trading is state.HALTED
+    assert made.state.trading_reason == "reconciliation: balances differ; late live: order 7"
+    made.on_control(ControlEvent(state.ACTIVE, "equal again", "reconciliation", T0 + 3))
+    assert (made.state.trading, made.state.trading_reason) == (state.HALTED, "late live: order 7")
+    made.on_control(ControlEvent(state.ACTIVE, "looked at", "late live", T0 + 4))
+    assert (made.state.trading, made.state.trading_reason) == (state.REDUCE_ONLY, "feed: a gap")
+    made.on_control(ControlEvent(state.ACTIVE, "never locked", "operator:ada", T0 + 5))
+    assert list(made.state.locks) == ["feed"]
+    made.on_control(ControlEvent(state.ACTIVE, "back", "feed", T0 + 6))
+    assert (made.state.trading, made.state.locks) == (state.ACTIVE, {})
+
+
+def test_a_lock_that_is_set_again_keeps_its_age_unless_it_becomes_another():
+    made = risk()
+    for at_ns, state in enumerate((TradingState.REDUCE_ONLY, TradingState.REDUCE_ONLY, TradingState.HALTED)):
+        made.on_control(ControlEvent(state, f"look {at_ns}", "reconciliation", T0 + at_ns))
+        lock = made.state.locks["reconciliation"]
+        assert (lock.state, lock.reason, lock.since_ns) == (state, f"look {at_ns}", T0 + (at_ns // 2) * 2)
+
+
+# -- reservations ----------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_reserves_what_it_may_cost_at_most_and_what_it_may_add():
+    made = risk(taker_bps=20, slippage_ticks=100)
+    reserved, intent = made.on_signal(signal(BUY, 10_000))
+    assert isinstance(reserved, Reserved)
+    assert isinstance(intent, Intent)
+    assert (reserved.order_no, reserved.leaves_lots) == (intent.order_no, intent.quantity_lots) == (1, 50)
+    assert (reserved.exposure, reserved.cash, reserved.cash_asset) == (Decimal("50.5"), Decimal("50.601"), "USDT")
+    assert decimal_of(made.free_cash()) == 1_000 - reserved.cash
+    assert decimal_of(made.held_and_in_flight()) == reserved.exposure
+    made.on_order(order(BUY, OrderState.CANCELED, 50))
+    assert decimal_of(made.free_cash()) == 1_000
+
+
+def test_an_exit_reserves_neither_cash_nor_exposure():
+    made = risk()
+    hold(made, 30)
+    reserved, _ = made.on_signal(signal(SELL, 10_000))
+    assert isinstance(reserved, Reserved)
+    assert (reserved.side, reserved.cash, reserved.exposure, reserved.leaves_lots) == (SELL, 0, 0, 30)
+
+
+def test_while_an_exit_is_unknown_another_one_sells_only_what_that_one_cannot():
+    made = risk()
+    hold(made, 30)
+    assert lots_of(asked(made, SELL)) == 30
+    made.on_order(order(SELL, OrderState.UNKNOWN, 30))
+    assert numbers(asked(made, SELL)) == (Code.NOTHING_TO_SELL, 0, 1, "lots")
+    made.on_fill(fill(BUY, 10_000, 12, order_no=901))  # a late fill of the entry
+    assert lots_of(asked(made, SELL)) == 12
+    made.on_order(order(SELL, OrderState.ABSENT, 30, order_no=1))
+    assert lots_of(asked(made, SELL)) == 30
 
 
 # -- sizes and intents -----------------------------------------------------------------------------------------------
@@ -438,7 +502,7 @@ def test_a_position_worth_less_than_the_minimum_notional_becomes_dust(ticks, cod
     hold(made, 100)
     answer: Any = made.on_signal(signal(SELL, ticks))
     if code is None:
-        assert lots_of(answer[0]) == 100
+        assert lots_of(answer[-1]) == 100
         return
     denial, dusted = answer
     assert numbers(denial) == (code, Decimal(value), limit, unit)

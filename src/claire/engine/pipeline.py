@@ -22,6 +22,7 @@ from msgspec import Struct
 from claire.engine.ports import Input, Recorded, Recorder, Venue
 from claire.model.books import Transaction
 from claire.model.decisions import (
+    Adopted,
     AllocationDecision,
     Cancel,
     ControlEvent,
@@ -31,6 +32,7 @@ from claire.model.decisions import (
     OrderEvent,
     PositionDusted,
     RegimeChanged,
+    Reserved,
     RoundTrip,
     SetTimer,
     Signal,
@@ -293,6 +295,7 @@ class Pipeline:
             AllocationDecision: (record, s.risk.on_allocation),
             Signal: (record, s.portfolio.on_signal, s.risk.on_signal),
             Denial: (record, s.signals.on_denial),
+            Reserved: (record,),
             Intent: (record, s.execution.on_intent),
             Submit: (self._submit,),
             Cancel: (self._cancel,),
@@ -300,6 +303,7 @@ class Pipeline:
             Fill: (record, s.signals.on_fill, s.risk.on_fill, s.portfolio.on_fill),
             ControlEvent: (record, s.risk.on_control),
             PositionDusted: (record, s.signals.on_dusted, s.portfolio.on_dusted),
+            Adopted: (record,),
             Transaction: (self._post,),
             RoundTrip: (record,),
             SetTimer: (self._set_timer,),

@@ -111,6 +111,24 @@ class Intent(Struct, frozen=True, tag_field="event", tag="intent"):
     kind: str = "spot"
 
 
+class Reserved(Struct, frozen=True, tag_field="event", tag="reserved"):
+    """What an approved order may still do to the account: set aside from its intent until it is proven to have ended."""
+
+    order_no: int
+    strategy_id: str
+    symbol: str
+    side: Side
+    cash_asset: str
+    """What `cash` and `exposure` are counted in: the quote asset."""
+    cash: Decimal
+    """What it may cost at most, fees and slippage included; 0 for a sell."""
+    exposure: Decimal
+    """The value that it may add to what is held; 0 for a sell."""
+    leaves_lots: int
+    """How much of it is still to be filled: all of it, at its intent."""
+    ts_event_ns: int
+
+
 class OrderEvent(Struct, frozen=True, tag_field="event", tag="order"):
     """An order reached a state."""
 
@@ -233,7 +251,7 @@ class AllocationDecision(Struct, frozen=True, tag_field="event", tag="allocation
 
 
 class TradingState(StrEnum):
-    """What may be sent (DESIGN 7)."""
+    """What may be sent (DESIGN 7), from the mildest to the most severe."""
 
     ACTIVE = "ACTIVE"
     REDUCE_ONLY = "REDUCE_ONLY"
@@ -242,11 +260,31 @@ class TradingState(StrEnum):
 
 
 class ControlEvent(Struct, frozen=True, tag_field="event", tag="control"):
-    """An operator or a breaker changed the trading state."""
+    """An operator or a breaker locks the trading state, or takes its own lock back.
+
+    Each source holds one lock; what is in force is the most severe of all. So nobody undoes what another one did.
+    """
 
     state: TradingState
+    """ACTIVE: the source's lock is taken back."""
     reason: str
     operator: str
+    """The source: ``feed``, ``reconciliation``, ``late live``, ``operator:NAME`` …"""
+    ts_event_ns: int
+
+
+class Adopted(Struct, frozen=True, tag_field="event", tag="adopted"):
+    """A position changed its owner, because an operator said so."""
+
+    owner_id: str
+    """The strategy that owned it."""
+    strategy_id: str
+    """The strategy that owns it now."""
+    symbol: str
+    quantity: Decimal
+    """In base."""
+    operator: str
+    reason: str
     ts_event_ns: int
 
 
@@ -274,5 +312,5 @@ class RoundTrip(Struct, frozen=True, tag_field="event", tag="round_trip"):
 Decision = Signal | Intent | Denial | OrderEvent | Fill
 """What the decision digest covers."""
 
-Derived = RegimeChanged | AllocationDecision | PositionDusted | RoundTrip | ControlEvent
+Derived = RegimeChanged | AllocationDecision | Reserved | PositionDusted | RoundTrip | ControlEvent | Adopted
 """Also recorded in the journal; follows from inputs and decisions."""

@@ -2,7 +2,7 @@
 
 Input: `Intent`, `VenueReport`, `Timer`. Output: `OrderEvent`, `Fill`, and the commands `Submit`, `Cancel`, `SetTimer`.
 The state of an order follows from the set of things heard (model/orders.py), so a venue may say them twice or in any
-order. The intent is on record before its command goes out (DESIGN rule 3).
+order. Intent and SENT are on record before the command goes out (DESIGN rule 3).
 
 What stays in memory: every live order, and each finished one for `remember_ns` of market time, reduced to its life
 (quantity, fills, evidence, trade ids). So a repeated execution is known for what it is and a late fill finds its
@@ -76,7 +76,7 @@ class Execution(Struct):
     """The latest market time heard of."""
 
     def on_intent(self, intent: Intent) -> Sequence[Output]:
-        """Put an approved order on record and send it; one that is past its expiry is NOT_SENT.
+        """Put an approved order on record, then as SENT, then send it; one that is past its expiry is NOT_SENT.
 
         Raises:
             ValueError: the order number was used before.
@@ -105,8 +105,8 @@ class Execution(Struct):
         order.life.note(Evidence.SENT)
         sent = order.event(now_ns)
         if intent.expires_ns and intent.type in RESTING:
-            return (recorded, Submit(intent), sent, SetTimer(intent.expires_ns, f"{EXPIRE}{order_no}"))
-        return (recorded, Submit(intent), sent)
+            return (recorded, sent, Submit(intent), SetTimer(intent.expires_ns, f"{EXPIRE}{order_no}"))
+        return (recorded, sent, Submit(intent))
 
     def on_report(self, report: VenueReport) -> Sequence[Output]:
         """Take in what the venue says; return the fill, then the order where its state or cumulative fill changed.

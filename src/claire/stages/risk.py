@@ -1,7 +1,8 @@
 """Risk: the one place where a wish becomes an order of an exact size, or a no with numbers.
 
 Input: `Signal`, `AllocationDecision`, `ControlEvent`, valuation times, and what became of earlier intents
-(`OrderEvent`, `Fill`). Output: `Intent` or `Denial` for every signal, `PositionDusted` for a position too small to sell.
+(`OrderEvent`, `Fill`). Output: for every signal `Reserved` and `Intent`, or a `Denial`; `PositionDusted` for a position
+too small to sell.
 
 Entries pass every control of `ENTRY_CONTROLS` in order; the first that refuses is the answer. Orders in flight count
 as if they were filled. Exits are never sized by a limit: they sell what the strategy owns and is not selling already.
@@ -23,6 +24,7 @@ from claire.model.decisions import (
     Intent,
     OrderEvent,
     PositionDusted,
+    Reserved,
     Signal,
     TradingState,
 )
@@ -91,12 +93,23 @@ class Ask(Struct, frozen=True):
     """With slippage and fees."""
 
 
+class Lock(Struct, frozen=True):
+    """What one source allows to be sent, and since when."""
+
+    state: TradingState
+    reason: str
+    since_ns: int
+
+
+SEVERITY: dict[TradingState, int] = {state: severity for severity, state in enumerate(TradingState)}
+
+
 class RiskState(Struct):
     """What risk remembers."""
 
     books: Books
-    trading: TradingState = TradingState.ACTIVE
-    trading_reason: str = ""
+    locks: dict[str, Lock] = field(default_factory=dict)
+    """By source; those that took theirs back are not in it. None: ACTIVE."""
     fractions: dict[str, Decimal] = field(default_factory=dict)
     """Allocation per symbol."""
     reservations: dict[int, Reservation] = field(default_factory=dict)
@@ -109,6 +122,17 @@ class RiskState(Struct):
     """Equity at which the daily loss limit is reached."""
     loss_day: int = -1
     """The day on which the daily loss limit was reached."""
+
+    @property
+    def trading(self) -> TradingState:
+        """The trading state in force: the most severe that any source asks for."""
+        return max((lock.state for lock in self.locks.values()), key=SEVERITY.__getitem__, default=TradingState.ACTIVE)
+
+    @property
+    def trading_reason(self) -> str:
+        """Why the trading state is what it is: every source of that severity, the oldest lock first."""
+        state = self.trading
+        return "; ".join(f"{source}: {lock.reason}" for source, lock in self.locks.items() if lock.state is state)
 
 
 class Risk:
@@ -135,8 +159,14 @@ class Risk:
         self.state.fractions[decision.symbol] = decision.fraction
 
     def on_control(self, event: ControlEvent) -> None:
-        """Take a new trading state."""
-        self.state.trading, self.state.trading_reason = event.state, event.reason
+        """Set the lock of one source, or take it back; the locks of others stay."""
+        locks = self.state.locks
+        if event.state is TradingState.ACTIVE:
+            locks.pop(event.operator, None)
+            return
+        before = locks.get(event.operator)
+        since_ns = before.since_ns if before is not None and before.state is event.state else event.ts_event_ns
+        locks[event.operator] = Lock(event.state, event.reason, since_ns)
 
     def on_fill(self, fill: Fill) -> None:
         """Book a fill and shorten its reservation."""
@@ -172,20 +202,21 @@ class Risk:
 
     # --- what it decides ---
 
-    def on_signal(self, signal: Signal) -> Sequence[Intent | Denial | PositionDusted]:
-        """Answer one signal with an intent, or with a denial that carries the numbers."""
+    def on_signal(self, signal: Signal) -> Sequence[Reserved | Intent | Denial | PositionDusted]:
+        """Answer one signal with a reservation and an intent, or with a denial that carries the numbers."""
         instrument = self.state.books.instruments.get(signal.symbol)
         if instrument is None:
             return (
                 _denial(signal, Code.UNKNOWN_INSTRUMENT, 0, 1, "rules", f"{signal.symbol} has no rules in this run"),
             )
+        trading = self.state.trading
         allowed = (TradingState.ACTIVE,) if signal.side is Side.BUY else (TradingState.ACTIVE, TradingState.REDUCE_ONLY)
-        if self.state.trading not in allowed:
-            why = f"trading is {self.state.trading}: {self.state.trading_reason}"
+        if trading not in allowed:
+            why = f"trading is {trading} ({self.state.trading_reason})"
             return (_denial(signal, Code.TRADING_STATE, 0, 1, "orders", why),)
         return self._exit(signal, instrument) if signal.side is Side.SELL else self._entry(signal, instrument)
 
-    def _exit(self, signal: Signal, instrument: Instrument) -> Sequence[Intent | Denial | PositionDusted]:
+    def _exit(self, signal: Signal, instrument: Instrument) -> Sequence[Reserved | Intent | Denial | PositionDusted]:
         position = self.state.books.positions.get((signal.strategy_id, signal.symbol))
         owned = position.sellable_lots(instrument) if position else 0
         selling = sum(
@@ -211,9 +242,9 @@ class Risk:
             )
             self.state.books.to_dust(signal.strategy_id, signal.symbol, signal.ts_event_ns)
             return (_denial(signal, code, decimal_of(value) if owned else owned, limit, unit, because), dusted)
-        return (self._intent(signal, lots, reduce_only=True),)
+        return self._approve(signal, instrument, lots, reduce_only=True)
 
-    def _entry(self, signal: Signal, instrument: Instrument) -> Sequence[Intent | Denial]:
+    def _entry(self, signal: Signal, instrument: Instrument) -> Sequence[Reserved | Intent | Denial]:
         fraction = self.state.fractions.get(signal.symbol, Decimal(0))
         equity = self.state.books.equity_units
         lots = quantity_lots(self.rules.position_pct, fraction, equity, signal.price_ticks, instrument)
@@ -231,22 +262,35 @@ class Risk:
             denial = control(self, ask)
             if denial is not None:
                 return (denial,)
-        return (self._intent(signal, lots, reduce_only=False),)
+        return self._approve(signal, instrument, lots, reduce_only=False)
 
-    def _intent(self, signal: Signal, lots: int, *, reduce_only: bool) -> Intent:
+    def _approve(
+        self, signal: Signal, instrument: Instrument, lots: int, *, reduce_only: bool
+    ) -> tuple[Reserved, Intent]:
         self.state.orders += 1
         order_no = self.state.orders
         order_type = OrderType.MARKET if reduce_only else self.rules.entry_type
         rests = order_type in (OrderType.LIMIT, OrderType.LIMIT_MAKER)
         limit = 0 if order_type is OrderType.MARKET else signal.price_ticks
-        self.state.reservations[order_no] = Reservation(
+        reservation = self.state.reservations[order_no] = Reservation(
             signal.strategy_id,
             signal.symbol,
             signal.side,
             lots,
             limit or signal.price_ticks + self.rules.slippage_ticks,
         )
-        return Intent(
+        reserved = Reserved(
+            order_no=order_no,
+            strategy_id=signal.strategy_id,
+            symbol=signal.symbol,
+            side=signal.side,
+            cash_asset=instrument.quote,
+            cash=decimal_of(self._cost(reservation)),
+            exposure=decimal_of(self._exposure(reservation)),
+            leaves_lots=lots,
+            ts_event_ns=signal.ts_event_ns,
+        )
+        intent = Intent(
             order_no=order_no,
             signal_no=signal.signal_no,
             account_id=self.identity.account_id,
@@ -263,6 +307,7 @@ class Risk:
             ts_event_ns=signal.ts_event_ns,
             price_ticks=signal.price_ticks,
         )
+        return reserved, intent
 
     @property
     def is_at_rest(self) -> bool:
@@ -279,21 +324,27 @@ class Risk:
             if symbol is None or held == symbol:
                 total += books.instruments[held].value_of(position.base_units, books.marks[held].price_ticks)
         for reservation in self.state.reservations.values():
-            if reservation.side is Side.BUY and (symbol is None or reservation.symbol == symbol):
-                total += books.instruments[reservation.symbol].notional(
-                    reservation.worst_ticks, reservation.leaves_lots
-                )
+            if symbol is None or reservation.symbol == symbol:
+                total += self._exposure(reservation)
         return total
 
     def free_cash(self) -> int:
         """Cash less what live buy orders may still cost, fees included."""
         books = self.state.books
-        reserved = 0
-        for reservation in self.state.reservations.values():
-            if reservation.side is Side.BUY:
-                cost = books.instruments[reservation.symbol].notional(reservation.worst_ticks, reservation.leaves_lots)
-                reserved += cost + _percent(cost, self.rules.taker_bps / 100)
+        reserved = sum(self._cost(reservation) for reservation in self.state.reservations.values())
         return books.cash.get(books.currency, 0) - reserved
+
+    def _exposure(self, reservation: Reservation) -> int:
+        """The value that a live order may still add to what is held."""
+        if reservation.side is Side.SELL:
+            return 0
+        instrument = self.state.books.instruments[reservation.symbol]
+        return instrument.notional(reservation.worst_ticks, reservation.leaves_lots)
+
+    def _cost(self, reservation: Reservation) -> int:
+        """What a live order may still cost, fees included."""
+        value = self._exposure(reservation)
+        return value + _percent(value, self.rules.taker_bps / 100)
 
     def stop_ticks(self, signal: Signal) -> int:
         """Price of the strategy's stop if the entry fills at its decision price."""

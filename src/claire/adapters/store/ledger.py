@@ -13,7 +13,7 @@ from claire.adapters.store.rows import Row, Rows
 from claire.adapters.store.statements import REPLACED, Insert, latest
 from claire.engine.ports import Input, Recorded
 from claire.model.books import PortfolioSnapshot, Position, Posting
-from claire.model.decisions import Intent
+from claire.model.decisions import Adopted, Intent, Reserved
 from claire.model.errors import ClaireError, LedgerError
 from claire.model.market import Candle
 from claire.model.money import decimal_text
@@ -112,6 +112,8 @@ class SqlLedger:
             self.commit()
         self._input_no = input_no
         self._decision_no += 1
+        if isinstance(event, Reserved | Adopted):
+            return
         self._add(*self._rows.of(event, input_no, self._decision_no))
         if self._live and type(event) is Intent:
             self.commit()
