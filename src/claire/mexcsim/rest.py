@@ -35,6 +35,11 @@ class Rest:
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
+        self._losses = 0
+
+    def lose(self) -> None:
+        """Lose every call that is on its way to the venue."""
+        self._losses += 1
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one call, or do not."""
@@ -67,7 +72,11 @@ class Rest:
 
     async def _answer(self, request: web.Request, body: str, scope: dict[str, str]) -> web.Response:
         try:
-            await self._before(scope)
+            losses = self._losses
+            await self._take_time("request", scope)
+            if self._losses != losses:
+                raise _CutOff
+            self._before(scope)
             address = request.remote or "unix"
             self._venue.budget.enter(address, self._venue.clock())
             endpoint = ENDPOINTS.get((request.method, request.path))
@@ -86,9 +95,8 @@ class Rest:
 
     # -- before ----------------------------------------------------------------------------------------------------
 
-    async def _before(self, scope: dict[str, str]) -> None:
+    def _before(self, scope: dict[str, str]) -> None:
         venue, faults = self._venue, self._venue.faults
-        await self._take_time("request", scope)
         now = venue.clock()
         if faults.strike(f.Maintenance, now):
             raise Rejection(503, "Service unavailable: maintenance", 503)

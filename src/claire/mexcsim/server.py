@@ -48,6 +48,7 @@ class Simulator:
         self.venue = Venue(self.config)
         self._hub = Hub(self.venue)
         self._streams = Streams(self.venue, self._hub)
+        self._rest = Rest(self.venue)
         self.venue.settle = self._settle
         self.venue.flush = self._hub.flush
         self._runner: web.AppRunner | None = None
@@ -182,6 +183,14 @@ class Simulator:
             self.log.add(What.STEPPED, played.symbol, steps=self.steps)
         return played
 
+    def lose_requests(self) -> None:
+        """Lose what is on its way from clients, read or not, and their connections with it: nobody waits there any more."""
+        self._rest.lose()
+        server = None if self._runner is None else self._runner.server
+        for handler in () if server is None else server.connections:
+            if handler.transport is not None:
+                handler.transport.abort()
+
     # -- life --------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -204,7 +213,7 @@ class Simulator:
         app = web.Application(client_max_size=1 << 20)
         Control(self).add_routes(app)
         app.router.add_get("/ws", self._streams.serve)
-        app.router.add_route("*", "/{path:.*}", Rest(self.venue).serve)
+        app.router.add_route("*", "/{path:.*}", self._rest.serve)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         try:
