@@ -184,6 +184,7 @@ def test_an_fsync_that_fails_is_not_tried_again(tmp_path: Path):
     writer = JournalWriter(tmp_path, header())
     read_end, write_end = os.pipe()  # takes writes, cannot be synced
     os.dup2(write_end, writer.fileno())
+    writer.note("operator", "goes nowhere")
     with pytest.raises(JournalError, match="Invalid argument"):
         writer.sync()
     with pytest.raises(JournalError, match="Invalid argument"):

@@ -1,4 +1,4 @@
 """Latch: what neither configuration nor a running program can change. Standard library only.
 
-So far it holds the ceilings; the kill flag page and the epoch come with the safety issue.
+The ceilings, the account's lock and epoch, the latch that stops every send, and the names of the order path's boundaries.
 """

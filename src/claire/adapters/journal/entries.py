@@ -1,7 +1,8 @@
 """What a journal says: its entries, in the order in which they happened.
 
 Bodies are msgpack; every entry is an array that starts with its tag. The format version covers their layout:
-a field may be added at the end with a default, anything else is a new version.
+a field may be added at the end with a default, and so may a kind of entry (a program that does not know it says so and reads
+no further); anything else is a new version.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from claire.engine.ports import Recorded, SourceInfo
-from claire.model.decisions import VenueReport
+from claire.model.decisions import ControlEvent, VenueReport
 from claire.model.instrument import Instrument, InstrumentRules
 from claire.model.market import Depth, Timer, TopOfBook, Trade
 
@@ -118,6 +119,74 @@ class Decided(Struct, frozen=True, tag="decided", array_like=True):
     event: Recorded
 
 
+class Controlled(Struct, frozen=True, tag="controlled", array_like=True):
+    """The trading state was changed from outside the feed, by an operator or a check; a replay hands it in again."""
+
+    event: ControlEvent
+
+
+class Gated(Struct, frozen=True, tag="gated", array_like=True):
+    """What the gateway said about an order right before it would have left, or how its sending went."""
+
+    order_no: int
+    verdict: str
+    """``SENT``, the code of a refusal (``GATE_…``), or how the answer was: a word of the gateway's own."""
+    ts_ms: int
+    """The venue's time at that moment, as well as it is known."""
+    fence_ms: int
+    """The venue's time after which the venue takes this request no more; 0: nothing left."""
+
+
+class Adjusted(Struct, frozen=True, tag="adjusted", array_like=True):
+    """An operator changed the books by hand, because they and the venue disagreed."""
+
+    asset: str
+    units: str
+    """How much was added, as decimal text in whole `asset`; negative: taken away."""
+    operator: str
+    reason: str
+    ts_ns: int
+    strategy_id: str = ""
+    """Whose position it was; empty: cash, or dust."""
+    symbol: str = ""
+
+
+class External(Struct, frozen=True, tag="external", array_like=True):
+    """Coins of the account that are not Claire's: what was there at the start, or changed by another hand since."""
+
+    kind: Literal["baseline", "trade", "transfer"]
+    asset: str
+    amount: str
+    """As decimal text: what was there (baseline), else what came (or, negative, went)."""
+    evidence_id: str
+    """The venue's id of the trade or transfer, or whatever else tells this change from any other."""
+    ts_ns: int
+
+
+class Snapped(Struct, frozen=True, tag="snapped", array_like=True):
+    """The state after all entries before this one lies in a file of its own, see `snapshots`."""
+
+    name: str
+    sha256: str
+    """Of the file, hexadecimal."""
+    code: str
+    """Version and commit of the program that wrote it; no other one may read it."""
+
+
+class Resumed(Struct, frozen=True, tag="resumed", array_like=True):
+    """A process went on with this run after one that was stopped. The feed's decoder starts afresh here."""
+
+    at_ns: int
+    """The wall clock, corrected to the venue's."""
+    code: str
+    epoch: int
+    """Of the account; 0 where the venue is inside the process."""
+    cut_bytes: int
+    """Of an unfinished entry, removed from the end of the last segment."""
+    settings_json: str = ""
+    """The effective configuration from here on, as canonical JSON; empty: unchanged."""
+
+
 class Note(Struct, frozen=True, tag="note", array_like=True):
     """Something a reader should know that is neither input nor decision: an operator's word, a gap in the feed."""
 
@@ -136,10 +205,54 @@ class End(Struct, frozen=True, tag="end", array_like=True):
     """Kept entries by kind: market events, timers, reports, and decisions by their tag."""
 
 
-Entry = Header | Inputs | Report | Fed | Passed | Decided | Note | End
+Entry = (
+    Header
+    | Inputs
+    | Report
+    | Fed
+    | Passed
+    | Decided
+    | Controlled
+    | Gated
+    | Adjusted
+    | External
+    | Snapped
+    | Resumed
+    | Note
+    | End
+)
 
 encode = msgspec.msgpack.Encoder().encode
 """Return the body of an entry."""
 
 decode: Callable[[bytes], Entry] = msgspec.msgpack.Decoder(Entry).decode
 """Return the entry in a body; raises `msgspec.MsgspecError` where it holds something else."""
+
+_COUNTED: Mapping[type, str] = {
+    Report: "reports",
+    Fed: "fed",
+    Passed: "passed",
+    Controlled: "controlled",
+    Gated: "gated",
+    Adjusted: "adjusted",
+    External: "external",
+    Snapped: "snapped",
+    Resumed: "resumed",
+}
+
+
+def counted(entry: Entry) -> tuple[str, int]:
+    """Return under which word, and for how many, an entry counts in `End.counts`; an empty word: it does not."""
+    kind = type(entry)
+    if kind is Inputs:
+        return "inputs", len(entry.events)  # type: ignore[union-attr]  # its type was just compared
+    if kind is Decided:
+        return str(entry.event.__struct_config__.tag), 1  # type: ignore[union-attr]  # its type was just compared
+    return _COUNTED.get(kind, ""), 1
+
+
+def last_input(entry: Entry) -> int:
+    """Return the number of the last input that an entry tells of; 0 if it tells of none."""
+    if isinstance(entry, Inputs):
+        return entry.first_no + len(entry.events) - 1
+    return entry.input_no if isinstance(entry, Report | Decided) else 0

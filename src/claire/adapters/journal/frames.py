@@ -12,16 +12,18 @@ A compressed segment is one gzip member (any gunzip reads it) whose extra field 
 behind it. Deflate has several forms for one content, so checking the content alone would miss a changed byte.
 """
 
+import contextlib
 import hashlib
 import os
 import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
 
 import msgspec
 from msgspec import Struct
 
+from claire.adapters.journal.disk import REAL_DISK, Disk, write_all
 from claire.model.errors import JournalError
 
 FORMAT_VERSION: Final = 1
@@ -38,6 +40,8 @@ LOCK: Final = "run.lock"
 """File in the run directory that its writer keeps locked."""
 PLAIN: Final = ".jrn"
 PACKED: Final = ".jrn.gz"
+PART: Final = ".tmp"
+"""Ending of a file that is not whole yet; one that is found is a crash's leftover."""
 
 _GZIP_HEAD: Final = bytes([0x1F, 0x8B, 8, 4, 0, 0, 0, 0, 0, 255, 36, 0]) + b"CJ" + bytes([32, 0])
 _GZIP_TAIL: Final = struct.Struct("<II")
@@ -114,59 +118,46 @@ class Anchor(Struct, frozen=True, forbid_unknown_fields=True):
         return hashlib.sha256(f"claire journal anchor {entries} {segments} {head}".encode()).hexdigest()
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Put `data` at `path` at once or not at all: temporary name, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def compress_segment(plain: Path) -> Path:
+def compress_segment(plain: Path, disk: Disk = REAL_DISK) -> Path:
     """Replace a closed segment by its compressed copy; wherever this stops, one whole copy can be read.
 
     Raises:
         OSError: the copy could not be written; the plain segment is still there.
     """
     packed = plain.with_name(plain.name.removesuffix(PLAIN) + PACKED)
-    temporary = packed.with_name(packed.name + ".tmp")
+    temporary = packed.with_name(packed.name + PART)
     try:
-        with plain.open("rb") as source, temporary.open("wb") as target:
-            target.write(_GZIP_HEAD + bytes(HASH_BYTES))
-            digest, deflate, crc, size = hashlib.sha256(), zlib.compressobj(_LEVEL, wbits=-15), 0, 0
-            while piece := source.read(_PIECE):
-                crc, size = zlib.crc32(piece, crc), size + len(piece)
-                _put(target, digest, deflate.compress(piece))
-            _put(target, digest, deflate.flush() + _GZIP_TAIL.pack(crc, size & 0xFFFFFFFF))
-            target.seek(len(_GZIP_HEAD))
-            target.write(digest.digest())
-            target.flush()
-            os.fsync(target.fileno())
+        _write_packed(plain, temporary, disk)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is what matters; a leftover is removed when it is found
+            disk.remove(temporary)
         raise
-    temporary.replace(packed)
-    sync_folder(packed.parent)
-    plain.unlink()
-    sync_folder(packed.parent)
+    disk.replace(temporary, packed)
+    disk.sync_folder(packed.parent)
+    disk.remove(plain)
+    disk.sync_folder(packed.parent)
     return packed
 
 
-def _put(target: BinaryIO, digest: "hashlib._Hash", data: bytes) -> None:
-    target.write(data)
-    digest.update(data)
+def _write_packed(plain: Path, target: Path, disk: Disk) -> None:
+    descriptor = disk.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        write_all(disk, descriptor, _GZIP_HEAD + bytes(HASH_BYTES))
+        digest, deflate, crc, size = hashlib.sha256(), zlib.compressobj(_LEVEL, wbits=-15), 0, 0
+        with plain.open("rb") as source:
+            while piece := source.read(_PIECE):
+                crc, size = zlib.crc32(piece, crc), size + len(piece)
+                packed = deflate.compress(piece)
+                digest.update(packed)
+                write_all(disk, descriptor, packed)
+        packed = deflate.flush() + _GZIP_TAIL.pack(crc, size & 0xFFFFFFFF)
+        digest.update(packed)
+        write_all(disk, descriptor, packed)
+        os.lseek(descriptor, len(_GZIP_HEAD), os.SEEK_SET)
+        write_all(disk, descriptor, digest.digest())
+        disk.fsync(descriptor)
+    finally:
+        disk.close(descriptor)
 
 
 def unpack_segment(data: bytes) -> tuple[bytes, bool]:

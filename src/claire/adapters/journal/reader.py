@@ -2,12 +2,22 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 from msgspec import Struct
 
-from claire.adapters.journal.entries import Decided, End, Entry, Header, Inputs, Report, decode
+from claire.adapters.journal.entries import (
+    Decided,
+    End,
+    Entry,
+    Header,
+    Inputs,
+    Report,
+    counted,
+    decode,
+    last_input,
+)
 from claire.adapters.journal.frames import (
     ANCHOR,
     FORMAT_VERSION,
@@ -29,7 +39,10 @@ from claire.adapters.journal.frames import (
 from claire.engine.ports import Input
 from claire.model.errors import JournalError
 
-_RESTORE = "Restore the run from a backup; from here on it proves nothing."
+_SECTOR: Final = 512
+_LEAST_ZEROS: Final = 16
+
+_RESTORE: Final = "Restore the run from a backup; from here on it proves nothing."
 
 
 class Truncation(Struct, frozen=True):
@@ -54,6 +67,33 @@ class Truncation(Struct, frozen=True):
         if self.entries_missing is None:
             return said + "; the run was stopped, not ended"
         return said + f"; {self.entries_missing} more were there when the run ended"
+
+
+class JournalState(Struct, frozen=True):
+    """Where a complete reading came to: all that is needed to write on, see `JournalWriter.resume`."""
+
+    header: Header
+    entries: int
+    chain: bytes
+    """Chain hash of the last whole entry."""
+    segments: int
+    """Number of the last segment."""
+    offset: int
+    """Bytes of it that hold whole entries; 0: not even its head is whole."""
+    size: int
+    """Bytes of it."""
+    is_plain: bool
+    """Whether it is not compressed."""
+    last_input: int
+    counts: dict[str, int]
+    """Kept entries by kind, as in `End`."""
+    has_ended: bool
+    """Whether the run ended in order."""
+
+    @property
+    def cut_bytes(self) -> int:
+        """Bytes of an unfinished entry at the end."""
+        return self.size - self.offset
 
 
 class JournalCheck(Struct, frozen=True):
@@ -91,6 +131,7 @@ class JournalReader:
         self._header: Header | None = None
         self.truncated: Truncation | None = None
         """Known after a complete iteration."""
+        self._state: JournalState | None = None
 
     @property
     def header(self) -> Header:
@@ -119,28 +160,59 @@ class JournalReader:
         return (entry for _, _, entry in self.walk())
 
     def walk(self) -> Iterator[tuple[int, bytes, Entry]]:
-        """Yield number (from 1), chain hash and entry, in order.
+        """Yield number (from 1), chain hash and entry, in order; `state` is there once all of them were.
 
         Raises:
             JournalError: at the first entry that is not what was written.
         """
-        self.truncated = None
-        number, chain, end, size = 0, genesis(), 0, 0
+        self.truncated = self._state = None
+        number, chain, end, size, is_plain = 0, genesis(), 0, 0, True
+        tally = _Tally()
         for ordinal, path in enumerate(self._segments, 1):
             data, intact = _load(path)
-            is_last = ordinal == len(self._segments)
-            cursor = _Cursor(path, data, may_be_cut=is_last and intact and path.suffix == PLAIN)
+            is_last, is_plain = ordinal == len(self._segments), path.suffix == PLAIN
+            cursor = _Cursor(path, data, may_be_cut=is_last and is_plain, may_be_torn=is_last and not self._anchor)
             end, size = cursor.head(ordinal, number + 1, chain), len(data)
-            while end and (body := cursor.body(end, number + 1)) is not None:
-                chain = cursor.chain(chain, body, end, number + 1)
+            while end and (found := cursor.entry(end, number + 1, chain)) is not None:
+                body, chain = found
                 end, number = end + FRAME.size + len(body) + HASH_BYTES, number + 1
-                yield number, chain, cursor.decode(body, end, number)
+                entry = cursor.decode(body, end, number)
+                tally.add(entry)
+                yield number, chain, entry
             if not intact:
                 raise JournalError(
                     f"{path}: the compressed file was changed; its entries up to {number} still read as they were"
                     f" written, so no byte offset can be told. {_RESTORE}"
                 )
         self._compare_with_anchor(number, chain, end, size)
+        if tally.header is not None:
+            ended = tally.has_ended or self._anchor is not None
+            self._state = JournalState(
+                tally.header,
+                number,
+                chain,
+                len(self._segments),
+                end,
+                size,
+                is_plain,
+                tally.last_input,
+                tally.counts,
+                ended,
+            )
+
+    @property
+    def state(self) -> JournalState:
+        """Where the last complete iteration came to.
+
+        Raises:
+            JournalError: the journal was cut off before the end of its first entry, or was not read to its end.
+        """
+        if self._state is None:
+            raise JournalError(
+                f"{self._segments[0]}: was not read to its end, or was cut off within its first entry, so that nothing of"
+                f" the run is known. Start a new run."
+            )
+        return self._state
 
     def decisions(self) -> Iterator[Decided]:
         """Yield what was decided, in order."""
@@ -188,13 +260,36 @@ class JournalReader:
             self.truncated = Truncation(name, end, size - end, entries, missing)
 
 
+class _Tally:
+    """What the end of a run says of its entries, counted while they are read."""
+
+    def __init__(self) -> None:
+        self.header: Header | None = None
+        self.last_input = 0
+        self.counts: dict[str, int] = {}
+        self.has_ended = False
+
+    def add(self, entry: Entry) -> None:
+        kind = type(entry)
+        if kind is Header:
+            self.header = entry  # type: ignore[assignment]  # its type was just compared
+            return
+        self.has_ended = kind is End
+        name, events = counted(entry)
+        if name:
+            self.counts[name] = self.counts.get(name, 0) + events
+            if kind is Inputs or kind is Report or kind is Decided:
+                self.last_input = max(self.last_input, last_input(entry))
+
+
 class _Cursor:
     """Cuts one segment into verified entries; offsets count plain (decompressed) bytes."""
 
-    def __init__(self, path: Path, data: bytes, *, may_be_cut: bool) -> None:
+    def __init__(self, path: Path, data: bytes, *, may_be_cut: bool, may_be_torn: bool) -> None:
         self._path = path
         self._data = data
         self._may_be_cut = may_be_cut
+        self._zeros_from = _zeros_from(data) if may_be_cut and may_be_torn else len(data)
 
     def head(self, segment: int, first_entry: int, chain: bytes) -> int:
         """Verify the head; return the offset behind it, 0 when the segment ends within it."""
@@ -203,6 +298,8 @@ class _Cursor:
             return HEAD.size
         if len(found) < HEAD.size and meant.startswith(found):
             return 0 if self._may_be_cut else self._fail(len(found), first_entry, "the segment ends within its head")
+        if self._zeros_from == 0:
+            return 0
         place = next(at for at, byte in enumerate(meant) if at >= len(found) or found[at] != byte)
         if found[: len(MAGIC)] == MAGIC and len(found) == HEAD.size:
             version = HEAD.unpack(found)[1]
@@ -215,28 +312,30 @@ class _Cursor:
         what = "the segment's head does not continue the one before (changed, exchanged, or one is missing)"
         return self._fail(place, first_entry, what)
 
-    def body(self, offset: int, number: int) -> bytes | None:
-        """Return the body of the entry at `offset`; None at the end, or where the last segment was cut off."""
-        frame = self._data[offset : offset + FRAME.size]
+    def entry(self, offset: int, number: int, before: bytes) -> tuple[bytes, bytes] | None:
+        """Return the verified body of the entry at `offset` and its chain hash; None where the segment ends or was cut."""
+        data = self._data
+        frame = data[offset : offset + FRAME.size]
         if not frame:
             return None
         if len(frame) < FRAME.size:
             return None if self._may_be_cut else self._fail(offset, number, "the segment ends within an entry")
         length, check = FRAME.unpack(frame)
-        if check != length_check(number, length):
-            self._fail(offset, number, "its length was changed, or entries were removed, added or exchanged")
         start = offset + FRAME.size
-        if start + length + HASH_BYTES > len(self._data):
+        if check != length_check(number, length):
+            if self._zeros_from < start:
+                return None
+            self._fail(offset, number, "its length was changed, or entries were removed, added or exchanged")
+        end = start + length
+        if end + HASH_BYTES > len(data):
             return None if self._may_be_cut else self._fail(offset, number, "the segment ends within an entry")
-        return self._data[start : start + length]
-
-    def chain(self, before: bytes, body: bytes, offset: int, number: int) -> bytes:
-        """Return the entry's chain hash after comparing it."""
+        body = data[start:end]
         meant = chained(before, body)
-        start = offset + FRAME.size + len(body)
-        if self._data[start : start + HASH_BYTES] != meant:
+        if data[end : end + HASH_BYTES] != meant:
+            if self._zeros_from < end + HASH_BYTES:
+                return None
             self._fail(offset, number, "it does not match its hash: it, or an entry before it, was changed")
-        return meant
+        return body, meant
 
     def decode(self, body: bytes, end: int, number: int) -> Entry:
         """Return the entry in a verified body."""
@@ -250,6 +349,16 @@ class _Cursor:
 
     def _fail(self, offset: int, number: int, what: str) -> NoReturn:
         raise JournalError(f"{self._path}: entry {number}, byte {offset}: {what}. {_RESTORE}")
+
+
+def _zeros_from(data: bytes) -> int:
+    """Return from where on a segment holds nothing but zeros that a crash of the machine can have left.
+
+    Where a file system made a file longer before it wrote the content, the rest reads as zeros, in whole sectors. A few
+    zeros in the middle of one are no such trace, but a change.
+    """
+    start = -(-len(data.rstrip(b"\0")) // _SECTOR) * _SECTOR
+    return start if len(data) - start >= _LEAST_ZEROS else len(data)
 
 
 def _load(path: Path) -> tuple[bytes, bool]:

@@ -4,7 +4,6 @@ An error of write or fsync is never retried: after a failed fsync the kernel may
 that succeeds would prove nothing. What was written before stays readable to its last whole entry.
 """
 
-import fcntl
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,13 +11,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from claire.adapters.journal.entries import Decided, End, Entry, Fed, Header, Inputs, Note, Passed, Report, encode
+from claire.adapters.journal.disk import REAL_DISK, Disk, write_all, write_durably
+from claire.adapters.journal.entries import (
+    Adjusted,
+    Controlled,
+    Decided,
+    End,
+    Entry,
+    External,
+    Fed,
+    Gated,
+    Header,
+    Inputs,
+    Note,
+    Passed,
+    Report,
+    Resumed,
+    Snapped,
+    counted,
+    encode,
+    last_input,
+)
 from claire.adapters.journal.frames import (
     ANCHOR,
     FRAME,
     HEAD,
     JOURNAL,
-    LOCK,
     PLAIN,
     Anchor,
     chained,
@@ -27,12 +45,14 @@ from claire.adapters.journal.frames import (
     head_bytes,
     length_check,
     segment_name,
-    sync_folder,
-    write_durably,
 )
+from claire.adapters.journal.reader import JournalReader, JournalState
+from claire.adapters.journal.resuming import leftovers, prepare
+from claire.adapters.journal.runlock import RunLock
 from claire.engine.ports import Input, Recorded
+from claire.latch.steps import Step, no_step
 from claire.model.books import PortfolioSnapshot, Position, Posting
-from claire.model.decisions import Intent, VenueReport
+from claire.model.decisions import ControlEvent, Intent, VenueReport
 from claire.model.errors import JournalError
 from claire.model.market import Candle, Depth, Timer, TopOfBook, Trade
 
@@ -51,6 +71,8 @@ class JournalWriter:
     reads like one of a stopped process, without an End.
     """
 
+    _lock: RunLock | None
+
     def __init__(
         self,
         run_dir: Path,
@@ -59,6 +81,8 @@ class JournalWriter:
         fsync: Policy = "decision",
         segment_bytes: int = 32 << 20,
         sync_entries: int = 4096,
+        disk: Disk = REAL_DISK,
+        step: Step = no_step,
     ) -> None:
         """Start the journal of a run.
 
@@ -68,16 +92,101 @@ class JournalWriter:
             fsync: when entries become durable.
             segment_bytes: a segment that has grown to this size is closed and compressed.
             sync_entries: entries between two fsyncs of the policy ``batch``.
+            disk: where it is written.
+            step: called before each write, and before and after each fsync.
 
         Raises:
             JournalError: the run directory holds a journal already, another process writes it, or it cannot be written.
         """
+        self._set_up(run_dir, header, fsync, segment_bytes, sync_entries, disk, step)
+        try:
+            disk.make_folder(self._folder)
+            self._lock = RunLock(run_dir)
+            if any(self._folder.iterdir()):
+                raise JournalError(f"{self._folder}: holds a journal already. Choose another run directory.")
+            self._open_segment()
+            self._append(header)
+            self._write()
+            self._fsync()
+            disk.sync_folder(run_dir)
+        except OSError as error:
+            raise self._failed(error) from error
+        except BaseException:
+            self._release("was never opened")
+            raise
+
+    @classmethod
+    def resume(
+        cls,
+        run_dir: Path,
+        state: JournalState | None = None,
+        *,
+        lock: RunLock | None = None,
+        fsync: Policy = "decision",
+        segment_bytes: int = 32 << 20,
+        sync_entries: int = 4096,
+        disk: Disk = REAL_DISK,
+        step: Step = no_step,
+    ) -> Self:
+        """Go on with the journal of a run that was stopped: cut what is unfinished, then append where it ends.
+
+        Call `resumed` next. Until then nothing was added, so that stopping in between leaves the run as it was.
+
+        Args:
+            run_dir: the run directory.
+            state: where a complete reading came to (`JournalReader.state`), when the caller has read it under the lock;
+                None: it is read, and so verified, here.
+            lock: the run's lock, when the caller holds it already; it goes with the journal from here on.
+            fsync: as for a new journal.
+            segment_bytes: as for a new journal.
+            sync_entries: as for a new journal.
+            disk: as for a new journal.
+            step: as for a new journal; also called before and after the cut.
+
+        Raises:
+            JournalError: the journal was altered, ended in order, is another one than the one that was read, is written by
+                another process, or cannot be written.
+        """
+        journal = cls.__new__(cls)
+        held = RunLock(run_dir) if lock is None else lock
+        try:
+            if state is None:
+                reader = JournalReader(run_dir)
+                for _ in reader.walk():
+                    pass
+                state = reader.state
+            journal._set_up(run_dir, state.header, fsync, segment_bytes, sync_entries, disk, step)
+        except BaseException:
+            held.release()
+            raise
+        journal._lock = held
+        try:
+            journal._go_on(state)
+        except OSError as error:
+            raise journal._failed(error) from error
+        except BaseException:
+            journal._release("was never opened")
+            raise
+        return journal
+
+    def _set_up(
+        self,
+        run_dir: Path,
+        header: Header,
+        fsync: Policy,
+        segment_bytes: int,
+        sync_entries: int,
+        disk: Disk,
+        step: Step,
+    ) -> None:
         self._folder = run_dir / JOURNAL
         self._header = header
         self._traded = dict.fromkeys(header.traded)
         self._live = fsync == "decision"
         self._segment_bytes = segment_bytes
         self._sync_entries = sync_entries
+        self._disk = disk
+        self._step = step
         self._buffer = bytearray()
         self._pending: list[Trade | TopOfBook | Depth | Timer] = []
         self._pending_no = 0
@@ -88,27 +197,34 @@ class JournalWriter:
         self._segment = 0
         self._size = 0
         self._chain = genesis()
+        self._cut_bytes = 0
         self._fd = -1
         self._over = ""
         self._failure = ""
         self._packer: ThreadPoolExecutor | None = None
-        self._packing: Future[Path] | None = None
-        self._lock = -1
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._take_lock(run_dir)
-            if any(self._folder.iterdir()):
-                raise JournalError(f"{self._folder}: holds a journal already. Choose another run directory.")
+        self._packing: Future[None] | None = None
+        self._lock = None
+
+    def _go_on(self, state: JournalState) -> None:
+        prepare(self._folder, state)
+        self._entries, self._chain, self._last_input = state.entries, state.chain, state.last_input
+        self._counts = dict(state.counts)
+        self._segment, self._cut_bytes = state.segments, state.cut_bytes
+        if not state.is_plain:
+            self._cut_bytes = 0
             self._open_segment()
-            self._append(header)
-            self._write()
-            self._fsync()
-            sync_folder(run_dir)
-        except OSError as error:
-            raise self._failed(error) from error
-        except JournalError:
-            self._release("was never opened")
-            raise
+        else:
+            self._fd = self._disk.open(self._path, os.O_WRONLY | os.O_APPEND)
+            self._size = state.offset
+            self._step("journal.cut.before")
+            if state.cut_bytes:
+                self._disk.truncate(self._fd, state.offset)
+            if not state.offset:
+                self._write_head()
+            self._disk.fsync(self._fd)  # also what the stopped process wrote and did not sync: it counts from here on
+            self._disk.sync_folder(self._folder)
+            self._step("journal.cut.after")
+        self._pack(leftovers(self._folder, self._segment, self._disk))
 
     # -- Recorder ------------------------------------------------------------------------------------------------------
 
@@ -119,7 +235,7 @@ class JournalWriter:
             JournalError: the journal cannot be written, or is over.
         """
         self._check_open()
-        self._last_input = max(self._last_input, first_no + len(events) - 1)
+        self._last_input = max(self._last_input, first_no + len(events) - 1)  # also those that are not kept
         if not self._header.embed_inputs:
             return
         if self._header.record == "all" and not any(type(event) is VenueReport for event in events):
@@ -129,7 +245,6 @@ class JournalWriter:
                 if type(event) is VenueReport:
                     self._flush_inputs()
                     self._append(Report(number, event))
-                    self._count("reports", 1)
                 elif self._keeps(event):
                     self._take(number, (event,))  # type: ignore[arg-type]  # not a VenueReport: the branch above
         if self._live:
@@ -144,7 +259,6 @@ class JournalWriter:
         self._check_open()
         self._flush_inputs()
         self._append(Decided(input_no, event))
-        self._count(str(event.__struct_config__.tag), 1)
         if self._live:
             self.sync() if type(event) is Intent else self.flush()
 
@@ -161,29 +275,39 @@ class JournalWriter:
 
     def fed(self, data: bytes) -> None:
         """Keep what a live feed brought, before anything is made of it."""
-        self._check_open()
-        self._flush_inputs()
-        self._append(Fed(data))
-        self._count("fed", 1)
-        if self._live:
-            self.flush()
+        self._keep(Fed(data))
 
     def passed(self, ts_ns: int) -> None:
         """Keep that market time passed without an event."""
-        self._check_open()
-        self._flush_inputs()
-        self._append(Passed(ts_ns))
-        self._count("passed", 1)
-        if self._live:
-            self.flush()
+        self._keep(Passed(ts_ns))
+
+    def controlled(self, event: ControlEvent) -> None:
+        """Keep a change of the trading state from outside the feed, before the pipeline has it."""
+        self._keep(Controlled(event))
+
+    def gated(self, order_no: int, verdict: str, ts_ms: int, fence_ms: int) -> None:
+        """Keep what the gateway said about an order, or how its sending went."""
+        self._keep(Gated(order_no, verdict, ts_ms, fence_ms))
+
+    def adjusted(self, entry: Adjusted) -> None:
+        """Keep an operator's adjustment of the books; it is durable when this returns."""
+        self._keep(entry, durably=True)
+
+    def external(self, entry: External) -> None:
+        """Keep what is known of coins that are not Claire's; it is durable when this returns."""
+        self._keep(entry, durably=True)
+
+    def snapped(self, name: str, sha256: str, code: str) -> None:
+        """Keep that the state so far lies in a file; it is durable when this returns."""
+        self._keep(Snapped(name, sha256, code), durably=True)
+
+    def resumed(self, at_ns: int, code: str, epoch: int, settings_json: str = "") -> None:
+        """Keep that another process goes on from here, and what was cut off; it is durable when this returns."""
+        self._keep(Resumed(at_ns, code, epoch, self._cut_bytes, settings_json), durably=True)
 
     def note(self, kind: str, text: str) -> None:
         """Keep a remark for the reader."""
-        self._check_open()
-        self._flush_inputs()
-        self._append(Note(kind, text))
-        if self._live:
-            self.flush()
+        self._keep(Note(kind, text))
 
     def flush(self) -> None:
         """Hand everything to the operating system: it survives a crash of this process, not of the machine."""
@@ -198,10 +322,8 @@ class JournalWriter:
             JournalError: the journal cannot be written, or is over.
         """
         self.flush()
-        try:
-            self._fsync()
-        except OSError as error:
-            raise self._failed(error) from error
+        if self._unsynced:
+            self._fsync_or_fail()
 
     def finish(self, summary_json: str, decision_digest: str) -> None:
         """End the run in order: the End, then the anchor, then the lock goes.
@@ -216,7 +338,7 @@ class JournalWriter:
         anchor = Anchor.of(self._entries, self._segment, self._chain)
         try:
             self._await_packing()
-            write_durably(self._folder / ANCHOR, anchor.to_bytes())
+            write_durably(self._folder / ANCHOR, anchor.to_bytes(), self._disk)
         except OSError as error:
             raise self._failed(error) from error
         self._release("is finished")
@@ -229,12 +351,20 @@ class JournalWriter:
         """
         if self._over:
             return
-        self.sync()
         try:
+            self.sync()
             self._await_packing()
         except OSError as error:
             raise self._failed(error) from error
+        except BaseException:  # a crash in a simulation, or Ctrl-C: what is not written stays so
+            self.abandon()
+            raise
         self._release("was closed")
+
+    def abandon(self) -> None:
+        """Let go of everything at once and write nothing, as the end of the process would."""
+        if not self._over:
+            self._release("was abandoned")
 
     def __enter__(self) -> Self:
         return self
@@ -259,6 +389,11 @@ class JournalWriter:
     def head(self) -> str:
         """Chain hash of the last entry, hexadecimal: with `entries` it names a state of the journal."""
         return self._chain.hex()
+
+    @property
+    def cut_bytes(self) -> int:
+        """Bytes of an unfinished entry that were removed when the journal was resumed."""
+        return self._cut_bytes
 
     def fileno(self) -> int:
         """Return the descriptor of the open segment."""
@@ -285,7 +420,15 @@ class JournalWriter:
         for start in range(0, len(pending), INPUTS_PER_ENTRY):
             events = pending[start : start + INPUTS_PER_ENTRY]
             self._append(Inputs(self._pending_no + start, events))
-            self._count("inputs", len(events))
+
+    def _keep(self, entry: Entry, *, durably: bool = False) -> None:
+        self._check_open()
+        self._flush_inputs()
+        self._append(entry)
+        if durably:
+            self.sync()
+        elif self._live:
+            self.flush()
 
     def _append(self, entry: Entry) -> None:
         body = encode(entry)
@@ -295,34 +438,43 @@ class JournalWriter:
         self._buffer += frame + body + self._chain
         self._size += len(frame) + len(body) + len(self._chain)
         self._unsynced += 1
+        name, events = counted(entry)
+        if name:
+            self._counts[name] = self._counts.get(name, 0) + events
+            self._last_input = max(self._last_input, last_input(entry))
         if len(self._buffer) >= BUFFER_BYTES:
             self._write_or_fail()
         if self._size >= self._segment_bytes:
             self._rotate()
         elif not self._live and self._unsynced >= self._sync_entries:
             self._write_or_fail()
-            try:
-                self._fsync()
-            except OSError as error:
-                raise self._failed(error) from error
-
-    def _count(self, kind: str, events: int) -> None:
-        self._counts[kind] = self._counts.get(kind, 0) + events
+            self._fsync_or_fail()
 
     def _rotate(self) -> None:
         try:
             self._write()
             self._fsync()
             full = self._path
-            os.close(self._fd)
+            self._disk.close(self._fd)
             self._fd = -1
             self._open_segment()
             self._await_packing()
         except OSError as error:
             raise self._failed(error) from error
+        self._pack([full])
+
+    def _pack(self, segments: Sequence[Path]) -> None:
+        """Compress closed segments, beside the run."""
+        if not segments:
+            return
         if self._packer is None:
             self._packer = ThreadPoolExecutor(1, thread_name_prefix="journal-packer")
-        self._packing = self._packer.submit(compress_segment, full)
+
+        def pack() -> None:
+            for segment in segments:
+                compress_segment(segment, self._disk)
+
+        self._packing = self._packer.submit(pack)
 
     def _await_packing(self) -> None:
         if self._packing is not None:
@@ -331,12 +483,15 @@ class JournalWriter:
 
     def _open_segment(self) -> None:
         self._segment += 1
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = self._disk.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+        self._write_head()
+        self._fsync()
+        self._disk.sync_folder(self._folder)
+
+    def _write_head(self) -> None:
         self._buffer += head_bytes(self._segment, self._entries + 1, self._chain)
         self._size = HEAD.size
         self._write()
-        self._fsync()
-        sync_folder(self._folder)
 
     @property
     def _path(self) -> Path:
@@ -348,23 +503,23 @@ class JournalWriter:
         except OSError as error:
             raise self._failed(error) from error
 
+    def _fsync_or_fail(self) -> None:
+        try:
+            self._fsync()
+        except OSError as error:
+            raise self._failed(error) from error
+
     def _write(self) -> None:
-        with memoryview(self._buffer) as view:
-            done = 0
-            while done < len(view):
-                done += os.write(self._fd, view[done:])
-        self._buffer.clear()
+        if self._buffer:
+            self._step("journal.write")
+            write_all(self._disk, self._fd, self._buffer)
+            self._buffer.clear()
 
     def _fsync(self) -> None:
-        os.fsync(self._fd)
+        self._step("journal.fsync.before")
+        self._disk.fsync(self._fd)
         self._unsynced = 0
-
-    def _take_lock(self, run_dir: Path) -> None:
-        self._lock = os.open(run_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JournalError(f"{run_dir}: another process writes this run. Choose another run directory.") from None
+        self._step("journal.fsync.after")
 
     def _check_open(self) -> None:
         if self._failure:
@@ -385,11 +540,12 @@ class JournalWriter:
     def _release(self, why: str) -> None:
         """Let go of files, thread and lock, for ever; writes nothing."""
         self._over = why
-        self._buffer.clear()
+        self._buffer = bytearray()  # a failed write may still be looking at the old one
         self._pending = []
         if self._packer is not None:
             self._packer.shutdown()
-        for descriptor in (self._fd, self._lock):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._fd = self._lock = -1
+        descriptor, self._fd = self._fd, -1
+        if descriptor >= 0:
+            self._disk.close(descriptor)
+        if self._lock is not None:
+            self._lock.release()

@@ -1,0 +1,165 @@
+"""Snapshots: the state of a run, in a file of its own, so that going on with a long run need not execute all of it again.
+
+A snapshot is a shortcut and never an authority: the journal is. What is wrong with one in any way (missing, another hash,
+another program's, not readable) makes it one that is not used, and that is said; the run is then executed from an older one,
+or from its start, to the same state.
+
+A snapshot is a pickle, and a pickle can run code when it is loaded. It is loaded only while a run is continued (never by a
+replay, which is what one does with somebody else's run), only by the version of the program that wrote it, and only after
+its SHA-256 was found in the verified journal of the same run. So what is loaded is byte for byte what this program wrote. Who
+could change file and journal together, hashes and all, may write in this user's folders, and could change the program itself.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from claire.adapters.journal.disk import REAL_DISK, Disk, write_durably
+from claire.adapters.journal.entries import Entry, Snapped
+from claire.adapters.journal.frames import PART
+from claire.adapters.journal.reader import JournalReader, JournalState
+from claire.adapters.journal.writer import JournalWriter
+from claire.latch.steps import Step, no_step
+from claire.model.errors import JournalError
+
+SNAPSHOTS: Final = "snapshots"
+"""Folder of the snapshots, in a run directory."""
+SNAPSHOT: Final = ".snap"
+KEPT: Final = 2
+"""Snapshots that stay: the newest, and one before it in case the newest cannot be read."""
+
+
+class Mark(Struct, frozen=True):
+    """A state of the journal that somebody else relies on: so many entries, and the chain hash of the last of them."""
+
+    entries: int
+    head: str
+    """Hexadecimal."""
+
+
+class ReadBack(Struct):
+    """A stopped run, read and verified in one pass."""
+
+    state: JournalState
+    """Where its journal ends; for `JournalWriter.resume`."""
+    snapshot: Any | None
+    """The newest state that can be used; None: the run has to be executed from its start."""
+    snapshot_no: int
+    """Number of the entry that names it; 0 without one."""
+    entries: list[tuple[int, Entry]]
+    """Number and entry, of all behind the snapshot."""
+    notes: list[str]
+    """Snapshots that could not be used, and why."""
+
+
+def save_snapshot(
+    run_dir: Path,
+    journal: JournalWriter,
+    state: object,
+    *,
+    code: str,
+    disk: Disk = REAL_DISK,
+    step: Step = no_step,
+) -> Snapped:
+    """Keep the state that follows from all entries of the journal so far, and note it there; older snapshots go.
+
+    Args:
+        run_dir: the run directory.
+        journal: its journal.
+        state: anything that can be pickled; it must not change meanwhile.
+        code: version and commit of this program.
+        disk: where it is written.
+        step: called before and after.
+
+    Raises:
+        JournalError: it cannot be written. The journal is closed then: a disk that refused once is not to be trusted with
+            the next order.
+    """
+    step("snapshot.before")
+    journal.sync()  # so that no later snapshot can get an earlier name
+    folder = run_dir / SNAPSHOTS
+    data = pickle.dumps(state, protocol=pickle.HIGHEST_PROTOCOL)
+    name = f"{journal.entries + 1:06d}{SNAPSHOT}"
+    try:
+        disk.make_folder(folder)
+        write_durably(folder / name, data, disk)
+        disk.sync_folder(run_dir)
+    except OSError as error:
+        journal.abandon()
+        raise JournalError(
+            f"{folder / name}: cannot be written: {error.strerror}. The run stops, for its journal is on the same disk. Free"
+            f" space, then go on with `claire run --continue {run_dir.name}`."
+        ) from error
+    snapped = Snapped(name, hashlib.sha256(data).hexdigest(), code)
+    journal.snapped(snapped.name, snapped.sha256, snapped.code)
+    step("snapshot.after")
+    for path in _snapshots(folder)[:-KEPT]:
+        disk.remove(path)
+    return snapped
+
+
+def read_back(reader: JournalReader, run_dir: Path, *, code: str, marks: Iterable[Mark] = ()) -> ReadBack:
+    """Read a stopped run once: verify all of it, load its newest usable snapshot, keep the entries behind that.
+
+    Args:
+        reader: the run's journal; hold its `RunLock` meanwhile.
+        run_dir: the run directory.
+        code: version and commit of this program.
+        marks: states of the journal that must be found in it, such as the one that its ledger noted.
+
+    Raises:
+        JournalError: the journal was altered, ends before a mark, or differs at one.
+    """
+    entries: list[tuple[int, Entry]] = []
+    snapshot: tuple[int, bytes] | None = None
+    notes: list[str] = []
+    wanted = {mark.entries: mark for mark in marks if mark.entries}
+    number = 0
+    for number, chain, entry in reader.walk():
+        mark = wanted.pop(number, None)
+        if mark is not None and mark.head != chain.hex():
+            raise JournalError(
+                f"{run_dir}: its ledger follows another journal: at entry {number} it noted {mark.head[:16]}…, but this one"
+                f" has {chain.hex()[:16]}…. One of the two was exchanged; restore both from one backup."
+            )
+        if type(entry) is Snapped:
+            found = _load(run_dir / SNAPSHOTS / entry.name, entry, code)
+            if isinstance(found, str):
+                notes.append(found)
+            else:
+                snapshot = (number, found)
+                entries, notes = [], []
+                continue
+        entries.append((number, entry))
+    for mark in wanted.values():
+        raise JournalError(
+            f"{run_dir}: its ledger follows entry {mark.entries} of the journal, which ends with entry {number}. Orders may"
+            f" have been sent that the journal lost; do not trade on. Restore the run from a backup, and look at the venue's"
+            f" open orders."
+        )
+    if snapshot is None:
+        return ReadBack(reader.state, None, 0, entries, notes)
+    return ReadBack(reader.state, pickle.loads(snapshot[1]), snapshot[0], entries, notes)  # noqa: S301  # see above
+
+
+def _load(path: Path, entry: Snapped, code: str) -> bytes | str:
+    """Return a snapshot's bytes, or why it cannot be used."""
+    if entry.code != code:
+        return f"{path.name}: written by claire {entry.code}, this is claire {code}"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return f"{path.name}: {error.strerror}"
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        return f"{path.name}: its bytes are not those that the journal names"
+    return data
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    """Return the snapshots of a run, oldest first; number by number, however many digits they have."""
+    found = [path for path in folder.iterdir() if path.name.endswith(SNAPSHOT) and not path.name.endswith(PART)]
+    return sorted(found, key=lambda path: (len(path.name), path.name))
