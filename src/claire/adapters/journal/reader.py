@@ -1,5 +1,6 @@
 """Reads a journal and proves, entry by entry, that it is what was written."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NoReturn
@@ -39,10 +40,15 @@ from claire.adapters.journal.frames import (
 from claire.engine.ports import Input
 from claire.model.errors import JournalError
 
-_SECTOR: Final = 512
-_LEAST_ZEROS: Final = 16
-
 _RESTORE: Final = "Restore the run from a backup; from here on it proves nothing."
+
+
+class Mark(Struct, frozen=True):
+    """A state of the journal that somebody else relies on, such as the ledger: so many entries, and the last one's hash."""
+
+    entries: int
+    head: str
+    """Hexadecimal."""
 
 
 class Truncation(Struct, frozen=True):
@@ -114,8 +120,14 @@ class JournalReader:
     that is not as it was written raises JournalError with segment file, entry number and byte offset.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, *, relied_on: int | None = None) -> None:
         """Find the segments of a run; they are read when iterated.
+
+        Args:
+            run_dir: the run directory.
+            relied_on: entries that are known to have been durable when the run was stopped. After a crash of the machine
+                what was written behind them may hold anything; the last segment then counts as cut off at the first entry
+                behind them that is not whole. None: whatever is not as it was written is an error.
 
         Raises:
             JournalError: there is no journal, a segment is missing, or the anchor is damaged.
@@ -123,6 +135,7 @@ class JournalReader:
         self._folder = run_dir / JOURNAL
         self._segments = _segments(self._folder)
         self._anchor = _anchor(self._folder)
+        self._relied_on = math.inf if relied_on is None or self._anchor is not None else relied_on
         last = len(self._segments)
         if self._anchor and self._anchor.segments > last:
             raise JournalError(
@@ -171,7 +184,9 @@ class JournalReader:
         for ordinal, path in enumerate(self._segments, 1):
             data, intact = _load(path)
             is_last, is_plain = ordinal == len(self._segments), path.suffix == PLAIN
-            cursor = _Cursor(path, data, may_be_cut=is_last and is_plain, may_be_torn=is_last and not self._anchor)
+            may_be_cut = is_last and is_plain
+            relied_on = self._relied_on if may_be_cut else math.inf
+            cursor = _Cursor(path, data, may_be_cut=may_be_cut, relied_on=relied_on)
             end, size = cursor.head(ordinal, number + 1, chain), len(data)
             while end and (found := cursor.entry(end, number + 1, chain)) is not None:
                 body, chain = found
@@ -285,11 +300,11 @@ class _Tally:
 class _Cursor:
     """Cuts one segment into verified entries; offsets count plain (decompressed) bytes."""
 
-    def __init__(self, path: Path, data: bytes, *, may_be_cut: bool, may_be_torn: bool) -> None:
+    def __init__(self, path: Path, data: bytes, *, may_be_cut: bool, relied_on: float) -> None:
         self._path = path
         self._data = data
         self._may_be_cut = may_be_cut
-        self._zeros_from = _zeros_from(data) if may_be_cut and may_be_torn else len(data)
+        self._relied_on = relied_on
 
     def head(self, segment: int, first_entry: int, chain: bytes) -> int:
         """Verify the head; return the offset behind it, 0 when the segment ends within it."""
@@ -298,7 +313,7 @@ class _Cursor:
             return HEAD.size
         if len(found) < HEAD.size and meant.startswith(found):
             return 0 if self._may_be_cut else self._fail(len(found), first_entry, "the segment ends within its head")
-        if self._zeros_from == 0:
+        if first_entry > self._relied_on:
             return 0
         place = next(at for at, byte in enumerate(meant) if at >= len(found) or found[at] != byte)
         if found[: len(MAGIC)] == MAGIC and len(found) == HEAD.size:
@@ -323,7 +338,7 @@ class _Cursor:
         length, check = FRAME.unpack(frame)
         start = offset + FRAME.size
         if check != length_check(number, length):
-            if self._zeros_from < start:
+            if number > self._relied_on:
                 return None
             self._fail(offset, number, "its length was changed, or entries were removed, added or exchanged")
         end = start + length
@@ -332,7 +347,7 @@ class _Cursor:
         body = data[start:end]
         meant = chained(before, body)
         if data[end : end + HASH_BYTES] != meant:
-            if self._zeros_from < end + HASH_BYTES:
+            if number > self._relied_on:
                 return None
             self._fail(offset, number, "it does not match its hash: it, or an entry before it, was changed")
         return body, meant
@@ -349,16 +364,6 @@ class _Cursor:
 
     def _fail(self, offset: int, number: int, what: str) -> NoReturn:
         raise JournalError(f"{self._path}: entry {number}, byte {offset}: {what}. {_RESTORE}")
-
-
-def _zeros_from(data: bytes) -> int:
-    """Return from where on a segment holds nothing but zeros that a crash of the machine can have left.
-
-    Where a file system made a file longer before it wrote the content, the rest reads as zeros, in whole sectors. A few
-    zeros in the middle of one are no such trace, but a change.
-    """
-    start = -(-len(data.rstrip(b"\0")) // _SECTOR) * _SECTOR
-    return start if len(data) - start >= _LEAST_ZEROS else len(data)
 
 
 def _load(path: Path) -> tuple[bytes, bool]:

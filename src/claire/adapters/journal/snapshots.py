@@ -12,16 +12,11 @@ could change file and journal together, hashes and all, may write in this user's
 
 import hashlib
 import pickle
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import Struct
-
 from claire.adapters.journal.disk import REAL_DISK, Disk, write_durably
-from claire.adapters.journal.entries import Entry, Snapped
-from claire.adapters.journal.frames import PART
-from claire.adapters.journal.reader import JournalReader, JournalState
+from claire.adapters.journal.entries import Snapped
 from claire.adapters.journal.writer import JournalWriter
 from claire.latch.steps import Step, no_step
 from claire.model.errors import JournalError
@@ -31,29 +26,6 @@ SNAPSHOTS: Final = "snapshots"
 SNAPSHOT: Final = ".snap"
 KEPT: Final = 2
 """Snapshots that stay: the newest, and one before it in case the newest cannot be read."""
-
-
-class Mark(Struct, frozen=True):
-    """A state of the journal that somebody else relies on: so many entries, and the chain hash of the last of them."""
-
-    entries: int
-    head: str
-    """Hexadecimal."""
-
-
-class ReadBack(Struct):
-    """A stopped run, read and verified in one pass."""
-
-    state: JournalState
-    """Where its journal ends; for `JournalWriter.resume`."""
-    snapshot: Any | None
-    """The newest state that can be used; None: the run has to be executed from its start."""
-    snapshot_no: int
-    """Number of the entry that names it; 0 without one."""
-    entries: list[tuple[int, Entry]]
-    """Number and entry, of all behind the snapshot."""
-    notes: list[str]
-    """Snapshots that could not be used, and why."""
 
 
 def save_snapshot(
@@ -102,52 +74,9 @@ def save_snapshot(
     return snapped
 
 
-def read_back(reader: JournalReader, run_dir: Path, *, code: str, marks: Iterable[Mark] = ()) -> ReadBack:
-    """Read a stopped run once: verify all of it, load its newest usable snapshot, keep the entries behind that.
-
-    Args:
-        reader: the run's journal; hold its `RunLock` meanwhile.
-        run_dir: the run directory.
-        code: version and commit of this program.
-        marks: states of the journal that must be found in it, such as the one that its ledger noted.
-
-    Raises:
-        JournalError: the journal was altered, ends before a mark, or differs at one.
-    """
-    entries: list[tuple[int, Entry]] = []
-    snapshot: tuple[int, bytes] | None = None
-    notes: list[str] = []
-    wanted = {mark.entries: mark for mark in marks if mark.entries}
-    number = 0
-    for number, chain, entry in reader.walk():
-        mark = wanted.pop(number, None)
-        if mark is not None and mark.head != chain.hex():
-            raise JournalError(
-                f"{run_dir}: its ledger follows another journal: at entry {number} it noted {mark.head[:16]}…, but this one"
-                f" has {chain.hex()[:16]}…. One of the two was exchanged; restore both from one backup."
-            )
-        if type(entry) is Snapped:
-            found = _load(run_dir / SNAPSHOTS / entry.name, entry, code)
-            if isinstance(found, str):
-                notes.append(found)
-            else:
-                snapshot = (number, found)
-                entries, notes = [], []
-                continue
-        entries.append((number, entry))
-    for mark in wanted.values():
-        raise JournalError(
-            f"{run_dir}: its ledger follows entry {mark.entries} of the journal, which ends with entry {number}. Orders may"
-            f" have been sent that the journal lost; do not trade on. Restore the run from a backup, and look at the venue's"
-            f" open orders."
-        )
-    if snapshot is None:
-        return ReadBack(reader.state, None, 0, entries, notes)
-    return ReadBack(reader.state, pickle.loads(snapshot[1]), snapshot[0], entries, notes)  # noqa: S301  # see above
-
-
-def _load(path: Path, entry: Snapped, code: str) -> bytes | str:
-    """Return a snapshot's bytes, or why it cannot be used."""
+def snapshot_bytes(run_dir: Path, entry: Snapped, code: str) -> bytes | str:
+    """Return the bytes of the snapshot that a verified entry names, or why it cannot be used."""
+    path = run_dir / SNAPSHOTS / entry.name
     if entry.code != code:
         return f"{path.name}: written by claire {entry.code}, this is claire {code}"
     try:
@@ -159,7 +88,12 @@ def _load(path: Path, entry: Snapped, code: str) -> bytes | str:
     return data
 
 
+def state_of(data: bytes) -> Any:
+    """Return the state in bytes that `snapshot_bytes` returned, once the whole journal was verified."""
+    return pickle.loads(data)  # noqa: S301  # the module says why this is safe
+
+
 def _snapshots(folder: Path) -> list[Path]:
     """Return the snapshots of a run, oldest first; number by number, however many digits they have."""
-    found = [path for path in folder.iterdir() if path.name.endswith(SNAPSHOT) and not path.name.endswith(PART)]
+    found = [path for path in folder.iterdir() if path.name.endswith(SNAPSHOT)]
     return sorted(found, key=lambda path: (len(path.name), path.name))

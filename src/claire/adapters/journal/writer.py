@@ -109,6 +109,7 @@ class JournalWriter:
             self._write()
             self._fsync()
             disk.sync_folder(run_dir)
+            disk.sync_folder(run_dir.parent)
         except OSError as error:
             raise self._failed(error) from error
         except BaseException:

@@ -1,0 +1,85 @@
+"""Reads a stopped run back, in one pass: all of its journal verified, its newest usable snapshot, and what came after it."""
+
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from claire.adapters.journal.entries import Decided, Entry, Snapped
+from claire.adapters.journal.reader import JournalReader, JournalState, Mark
+from claire.adapters.journal.snapshots import snapshot_bytes, state_of
+from claire.model.errors import JournalError, LedgerError
+
+
+class ReadBack(Struct):
+    """A stopped run."""
+
+    end: JournalState
+    """Where its journal ends; for `JournalWriter.resume`."""
+    snapshot: Any | None
+    """The newest state that can be used; None: the run has to be executed from its start."""
+    snapshot_no: int
+    """Number of the entry that names it; 0 without one."""
+    entries: list[tuple[int, Entry]]
+    """Number and entry, of all behind the snapshot."""
+    notes: list[str]
+    """What a person should know: snapshots that could not be used, an end that was cut off."""
+
+
+def read_back(run_dir: Path, *, code: str, mark: Mark | None, with_snapshots: bool = True) -> ReadBack:
+    """Read a stopped run; hold its `RunLock` meanwhile.
+
+    Args:
+        run_dir: the run directory.
+        code: version and commit of this program.
+        mark: the state of the journal that the run's ledger follows; it is durable and has to be here. None: the ledger
+            knows nothing of the run, so that nothing can have been decided.
+        with_snapshots: False: return all entries, whatever snapshots there are.
+
+    Raises:
+        JournalError: there is no journal, it was altered, it is not the one that the ledger follows or ends before the
+            mark, or nothing of the run is known.
+        LedgerError: the ledger knows nothing of the run, though something was decided.
+    """
+    relied_on = mark.entries if mark is not None else 0
+    reader = JournalReader(run_dir, relied_on=relied_on)
+    entries: list[tuple[int, Entry]] = []
+    notes: list[str] = []
+    snapshot, snapshot_no, number = b"", 0, 0
+    for number, chain, entry in reader.walk():
+        if mark is not None and number == relied_on and mark.head != chain.hex():
+            raise JournalError(
+                f"{run_dir}: its ledger follows another journal: at entry {number} it noted {mark.head[:16]}…, but here is"
+                f" {chain.hex()[:16]}…. One of the two was exchanged; restore both from one backup."
+            )
+        if mark is None and type(entry) is Decided:
+            raise LedgerError(
+                f"{run_dir}: its journal has decisions, but its ledger does not know the run. Orders may have been sent; do"
+                f" not trade on. Restore the ledger from a backup, and look at the venue's open orders."
+            )
+        if type(entry) is Snapped and with_snapshots:
+            found = snapshot_bytes(run_dir, entry, code)
+            if isinstance(found, bytes):
+                snapshot, snapshot_no, entries, notes = found, number, [], []
+                continue
+            notes.append(f"snapshot {found}; not used")
+        entries.append((number, entry))
+    if number < relied_on:
+        raise JournalError(
+            f"{run_dir}: its ledger follows entry {relied_on} of the journal, which ends with entry {number}. Orders may have"
+            f" been sent that the journal lost; do not trade on. Restore the run from a backup, and look at the venue's open"
+            f" orders."
+        )
+    end = reader.state
+    if reader.truncated is not None:
+        notes.append(str(reader.truncated))
+    if not snapshot_no:
+        return ReadBack(end, None, 0, entries, notes)
+    try:
+        return ReadBack(end, state_of(snapshot), snapshot_no, entries, notes)
+    except Exception as error:  # noqa: BLE001  # a pickle can fail in any way; the journal is what counts
+        again = read_back(run_dir, code=code, mark=mark, with_snapshots=False)
+        again.notes.append(
+            f"the snapshot at entry {snapshot_no} cannot be loaded ({type(error).__name__}: {error}); not used"
+        )
+        return again
