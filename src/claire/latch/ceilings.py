@@ -31,3 +31,12 @@ MAX_OPEN_ORDERS: Final = 100
 
 MAX_DATA_AGE_MS: Final = 60_000
 """Oldest last trade that an entry may rest on, in milliseconds (control C13)."""
+
+MAX_RECONCILE_ORDERS_S: Final = 10
+"""Longest time between two comparisons of open orders with the venue, in seconds (control C24; FIA drop copy reconciliation)."""
+
+MAX_RECONCILE_FILLS_S: Final = 15
+"""Longest time between two comparisons of executions, in seconds (control C24)."""
+
+MAX_RECONCILE_BALANCES_S: Final = 30
+"""Longest time between two comparisons of balances, in seconds (control C24)."""

@@ -67,6 +67,15 @@ class Keep(StrEnum):
     """Decisions only, and how to find the inputs."""
 
 
+class OnRestart(StrEnum):
+    """What becomes of a position that is found beyond its stop when a run goes on."""
+
+    SELL = "sell"
+    """Its exit is sent, as it would have been."""
+    ASK = "ask"
+    """The run is refused until an operator decides."""
+
+
 class EntryType(StrEnum):
     """How an entry meets the book. Exits are market orders."""
 
@@ -303,6 +312,44 @@ class ExecutionSettings(Section):
     )
 
 
+class ExitSettings(Section):
+    """How positions are left."""
+
+    on_restart: OnRestart = _key(
+        OnRestart.SELL,
+        "A position that `claire run --continue` finds beyond its stop: `sell` it at once, or `ask`: refuse to start, and say so.",
+    )
+
+
+class ReconciliationSettings(Section):
+    """How often a run on an account outside compares its books with the venue's. More often than the default, never less."""
+
+    open_orders_s: Count = _key(
+        10,
+        "Time between two looks at the open orders.",
+        unit="seconds",
+        ge=1,
+        le=ceilings.MAX_RECONCILE_ORDERS_S,
+        ceiling=True,
+    )
+    fills_s: Count = _key(
+        15,
+        "Time between two looks at the executions.",
+        unit="seconds",
+        ge=1,
+        le=ceilings.MAX_RECONCILE_FILLS_S,
+        ceiling=True,
+    )
+    balances_s: Count = _key(
+        30,
+        "Time between two looks at the balances.",
+        unit="seconds",
+        ge=1,
+        le=ceilings.MAX_RECONCILE_BALANCES_S,
+        ceiling=True,
+    )
+
+
 class MarketSettings(Section):
     """Where market data comes from."""
 
@@ -390,6 +437,8 @@ class Settings(BaseSettings):
     portfolio: PortfolioSettings = PortfolioSettings()
     journal: JournalSettings = JournalSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    exit: ExitSettings = ExitSettings()
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
     market: MarketSettings = MarketSettings()
     mexc: MexcSettings = MexcSettings()
     secrets: SecretsSettings = SecretsSettings()
