@@ -87,7 +87,7 @@ def assemble(
     first_ns = source.info.first_ns
     portfolio_books, opening = _books(account.currency, account.capital, instruments, marks, first_ns)
     risk_books, _ = _books(account.currency, account.capital, instruments, marks, first_ns)
-    allocations = Allocations(_allocation_rules(settings))
+    allocations = Allocations(allocation_rules(settings))
     desks = [_desk(settings, strategy, instruments[symbol]) for strategy, traded in owners for symbol in traded]
     stages = Stages(
         candles=Candles(),
@@ -95,7 +95,7 @@ def assemble(
         allocations=allocations,
         signals=Signals(desks),
         risk=Risk(
-            _risk_rules(settings),
+            risk_rules(settings),
             risk_books,
             Identity(settings.account.id, PAPER_VENUE if venue is None else "mexc", client_prefix(run_id)),
             {desk.strategy_id: desk.strategy.params.stop_loss_pct for desk in desks},
@@ -166,12 +166,14 @@ def _books(
     return books, books.transfer(units_of(capital), first_ns)
 
 
-def _allocation_rules(settings: Settings) -> AllocationRules:
+def allocation_rules(settings: Settings) -> AllocationRules:
+    """Return the fraction of each regime that `settings` describe."""
     mode = AllocationMode(settings.allocation.mode.value)
     return AllocationRules(mode=mode, cooldown_h=settings.allocation.cooldown_h)
 
 
-def _risk_rules(settings: Settings) -> RiskRules:
+def risk_rules(settings: Settings) -> RiskRules:
+    """Return the limits that `settings` describe."""
     risk = settings.risk
     entry_type = OrderType(settings.execution.entry_type.value.upper())
     return RiskRules(
