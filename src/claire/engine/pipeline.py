@@ -73,6 +73,28 @@ class Stages(Struct):
     portfolio: Portfolio
 
 
+class Saved(Struct):
+    """All that a pipeline remembers between two inputs: one graph of objects, which `pickle` keeps as it is.
+
+    It holds the pipeline's own objects, not copies: pickle it before the next input.
+    """
+
+    stages: Stages
+    marks: Mapping[str, Mark]
+    """The same objects that the books in `stages` value positions at."""
+    venue: Venue | None
+    """A venue that lives in the process; None: it was left out."""
+    input_no: int
+    market_events: int
+    book_events: int
+    first_ns: int
+    now_ns: int
+    timers: list[tuple[int, str]]
+    next_valuation_ns: int
+    next_due_ns: int
+    next_snapshot_ns: int
+
+
 class Pipeline:
     """Drives the stages over inputs, and passes on what they decide."""
 
@@ -118,10 +140,7 @@ class Pipeline:
         self._next_valuation_ns = 0
         self._next_due_ns = 0
         self._next_snapshot_ns = 0
-        self._routes = self._make_routes()
-        # what every trade passes, looked up once
-        self._candles_on_trade = stages.candles.on_trade
-        self._signals_on_trade = stages.signals.on_trade
+        self._wire()
 
     def feed(self, event: MarketEvent) -> None:
         """Take one market event through the pipeline."""
@@ -204,6 +223,53 @@ class Pipeline:
         """Trades taken so far."""
         return self.market_events - self.book_events
 
+    # --- a restart ---
+
+    def save(self, *, with_venue: bool) -> Saved:
+        """Return what this pipeline remembers; recorders are left out. Call it between two inputs, pickle it at once.
+
+        Args:
+            with_venue: Take the venue along: one that lives in this process, such as the paper venue.
+        """
+        self.flush()
+        return Saved(
+            stages=self.stages,
+            marks=self.marks,
+            venue=self.venue if with_venue else None,
+            input_no=self.input_no,
+            market_events=self.market_events,
+            book_events=self.book_events,
+            first_ns=self.first_ns,
+            now_ns=self.now_ns,
+            timers=self._timers,
+            next_valuation_ns=self._next_valuation_ns,
+            next_due_ns=self._next_due_ns,
+            next_snapshot_ns=self._next_snapshot_ns,
+        )
+
+    def load(self, saved: Saved) -> None:
+        """Go on as the saved pipeline would have; this one was built for the same configuration and took no input yet.
+
+        Raises:
+            ValueError: it took an input already.
+        """
+        if self.input_no:
+            raise ValueError(f"this pipeline took {self.input_no} inputs; only a new one can take over a saved state")
+        self.stages = saved.stages
+        self.marks = saved.marks
+        self.venue = saved.venue or self.venue
+        self.input_no = saved.input_no
+        self.market_events = saved.market_events
+        self.book_events = saved.book_events
+        self.first_ns = saved.first_ns
+        self.now_ns = saved.now_ns
+        self._timers = saved.timers
+        self._next_valuation_ns = saved.next_valuation_ns
+        self._next_due_ns = saved.next_due_ns
+        self._next_snapshot_ns = saved.next_snapshot_ns
+        self._venue_busy = self._keeps_book or not self.venue.is_idle
+        self._wire()
+
     # --- time ---
 
     def advance(self, t: int) -> None:
@@ -285,6 +351,12 @@ class Pipeline:
                     queue.extend(caused)
         self._venue_busy = self._keeps_book or not self.venue.is_idle
         self._schedule(self.now_ns)
+
+    def _wire(self) -> None:
+        """Look up who hears what; what every trade passes is looked up once."""
+        self._routes = self._make_routes()
+        self._candles_on_trade = self.stages.candles.on_trade
+        self._signals_on_trade = self.stages.signals.on_trade
 
     def _make_routes(self) -> dict[type, tuple[Callable[[Any], Any], ...]]:
         """Say who hears what, in which order. Read it as the picture in DESIGN 1."""

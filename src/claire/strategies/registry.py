@@ -18,6 +18,9 @@ SHIPPED = {
 }
 """Kind → module that holds one strategy class."""
 
+USER_MODULE = "claire_user_strategy_"
+"""How the module that a user's file becomes is named, before what is made of its path."""
+
 
 def known_kinds() -> tuple[str, ...]:
     """Return the kinds that ship with Claire."""
@@ -42,7 +45,7 @@ def load(kind: str) -> type[Strategy]:
 
 
 def _import_file(path: str) -> ModuleType:
-    name = "claire_user_strategy_" + "".join(c if c.isalnum() else f"_{ord(c):x}_" for c in path)
+    name = USER_MODULE + "".join(c if c.isalnum() else f"_{ord(c):x}_" for c in path)
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"strategy file {path} is not a Python file")
