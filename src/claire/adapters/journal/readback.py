@@ -1,5 +1,6 @@
 """Reads a stopped run back, in one pass: all of its journal verified, its newest usable snapshot, and what came after it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,14 @@ class ReadBack(Struct):
     """What a person should know: snapshots that could not be used, an end that was cut off."""
 
 
-def read_back(run_dir: Path, *, code: str, mark: Mark | None, with_snapshots: bool = True) -> ReadBack:
+def read_back(
+    run_dir: Path,
+    *,
+    code: str,
+    mark: Mark | None,
+    with_snapshots: bool = True,
+    see: Callable[[Entry], None] | None = None,
+) -> ReadBack:
     """Read a stopped run; hold its `RunLock` meanwhile.
 
     Args:
@@ -35,6 +43,7 @@ def read_back(run_dir: Path, *, code: str, mark: Mark | None, with_snapshots: bo
         mark: the state of the journal that the run's ledger follows; it is durable and has to be here. None: the ledger
             knows nothing of the run, so that nothing can have been decided.
         with_snapshots: False: return all entries, whatever snapshots there are.
+        see: called with every entry, in order, also with those before the snapshot.
 
     Raises:
         JournalError: there is no journal, it was altered, it is not the one that the ledger follows or ends before the
@@ -47,6 +56,8 @@ def read_back(run_dir: Path, *, code: str, mark: Mark | None, with_snapshots: bo
     notes: list[str] = []
     snapshot, snapshot_no, number = b"", 0, 0
     for number, chain, entry in reader.walk():
+        if see is not None:
+            see(entry)
         if mark is not None and number == relied_on and mark.head != chain.hex():
             raise JournalError(
                 f"{run_dir}: its ledger follows another journal: at entry {number} it noted {mark.head[:16]}…, but here is"
