@@ -22,6 +22,7 @@ from msgspec import Struct
 from claire.engine.ports import Input, Recorded, Recorder, Venue
 from claire.model.books import Transaction
 from claire.model.decisions import (
+    Adjustment,
     Adopted,
     AllocationDecision,
     Cancel,
@@ -184,6 +185,15 @@ class Pipeline:
         """Change the trading state, because an operator or a breaker said so."""
         self._run((event,))
 
+    def adjust(self, adjustment: Adjustment) -> None:
+        """Correct the books, because an operator said so.
+
+        Raises:
+            ValueError: the correction does not fit the books (`Books.adjust`); nothing has changed then.
+        """
+        self._run((adjustment,))
+        self.snapshot()
+
     def past_candles(self, candles: Sequence[Candle]) -> None:
         """Show candles from before the start, oldest first, to the stages that need a past."""
         for candle in candles:
@@ -224,6 +234,11 @@ class Pipeline:
         return self.market_events - self.book_events
 
     # --- a restart ---
+
+    def record_to(self, recorders: Sequence[Recorder]) -> None:
+        """Tell these recorders, and no others, of what happens from now on."""
+        self.flush()
+        self._recorders = tuple(recorders)
 
     def save(self, *, with_venue: bool) -> Saved:
         """Return what this pipeline remembers; recorders are left out. Call it between two inputs, pickle it at once.
@@ -374,6 +389,7 @@ class Pipeline:
             OrderEvent: (record, s.signals.on_order, s.risk.on_order, s.portfolio.on_order),
             Fill: (record, s.signals.on_fill, s.risk.on_fill, s.portfolio.on_fill),
             ControlEvent: (record, s.risk.on_control),
+            Adjustment: (s.risk.on_adjustment, s.portfolio.on_adjustment),
             PositionDusted: (record, s.signals.on_dusted, s.portfolio.on_dusted),
             Adopted: (record,),
             Transaction: (self._post,),
