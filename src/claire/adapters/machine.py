@@ -1,4 +1,4 @@
-"""What a live process takes from the computer that it runs on: clocks and connections.
+"""What a live process takes from the computer that it runs on: clocks, connections, the disk.
 
 Everything on the live path gets them from here, so that a simulation can be another computer: with a clock of its own, a
 network that loses things, and a plug that can be pulled.
@@ -11,7 +11,9 @@ from typing import Final
 import aiohttp
 from msgspec import Struct
 
+from claire.adapters.journal.disk import REAL_DISK, Disk
 from claire.gateway.hosts import Endpoint
+from claire.latch.steps import Step, no_step
 
 
 def no_session() -> aiohttp.ClientSession | None:
@@ -32,6 +34,10 @@ class Machine(Struct, frozen=True):
     """Opens a client for WebSockets; None: the streams open their own."""
     beat_s: float = 0.02
     """How often the clock is looked at for something due."""
+    disk: Disk = REAL_DISK
+    """Where everything is written that has to survive."""
+    step: Step = no_step
+    """Called at every boundary of the order path (latch/steps.py)."""
 
     def monotonic_s(self) -> float:
         """Monotonic time in seconds, for durations."""

@@ -20,7 +20,7 @@ from aiohttp.tracing import Trace
 from claire.adapters.machine import Machine
 from claire.drill.disk import SimDisk
 from claire.drill.virtual import VirtualLoop
-from claire.gateway.hosts import Endpoint
+from claire.gateway.checked import CheckedRequest
 
 T = TypeVar("T")
 
@@ -84,6 +84,8 @@ class Host:
             session=lambda endpoint: self._session(Path(endpoint.unix_path)),
             socket_session=lambda: self._session(socket),
             beat_s=BEAT_S,
+            disk=self.disk,
+            step=self.step,
         )
 
     # -- what production calls -------------------------------------------------------------------------------------------
@@ -103,7 +105,7 @@ class Host:
             raise SimCrash(name)
 
     def _session(self, socket: Path) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(connector=_Plug(self, str(socket), limit=0))
+        return aiohttp.ClientSession(connector=_Plug(self, str(socket), limit=0), request_class=CheckedRequest)
 
     # -- what the simulation does ----------------------------------------------------------------------------------------
 

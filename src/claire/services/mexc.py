@@ -31,6 +31,7 @@ from claire.adapters.venues.mexc.rest import MexcRest
 from claire.adapters.venues.mexc.secrets import read_keys
 from claire.adapters.venues.mexc.trading import MexcTrading, balances
 from claire.adapters.venues.mexc.venue import MexcVenue
+from claire.gateway.gate import Gate
 from claire.gateway.hosts import Endpoint
 from claire.gateway.send import OrderSender
 from claire.gateway.signer import Keys
@@ -159,8 +160,10 @@ async def _open_account(
 ) -> MexcVenue:
     """Open the account: check that it holds the capital, try the order types, open its stream."""
     endpoint = Endpoint.parse(settings.mexc.rest_url)
-    sender = await stack.enter_async_context(OrderSender(endpoint, keys, make_session=machine.session))
-    trading = MexcTrading(rest, sender, tradables)
+    sender = await stack.enter_async_context(
+        OrderSender(endpoint, keys, make_session=machine.session, gate=Gate(now_ns=now_ns), step=machine.step)
+    )
+    trading = MexcTrading(rest, sender, tradables, step=machine.step)
     await _check_capital(settings, trading, {tradable.instrument.quote for tradable in tradables.values()})
     entries = OrderType(settings.execution.entry_type.value.upper())
     for symbol in tradables:  # one after the other: the budget, not the venue's answers, is what takes time
