@@ -8,6 +8,7 @@ from claire.adapters.journal.entries import Header
 from claire.adapters.journal.writer import JournalWriter
 from claire.engine.ports import Input, Recorded, SourceInfo
 from claire.model.decisions import (
+    Adopted,
     AllocationDecision,
     Code,
     ControlEvent,
@@ -18,6 +19,7 @@ from claire.model.decisions import (
     PositionDusted,
     Regime,
     RegimeChanged,
+    Reserved,
     RoundTrip,
     Signal,
     TradingState,
@@ -83,6 +85,8 @@ def decisions() -> list[Recorded]:
         RoundTrip("momentum", "PEPEUSDT", T0 + 5, T0 + 6, 5000, 5000, Decimal("1.2E-6"), Decimal("1.21E-6"),
                   Decimal("-1E-18"), Decimal("4E-6"), "stop_loss", T0 + 6),
         ControlEvent(TradingState.REDUCE_ONLY, "lunch", "ada", T0 + 7),
+        Adopted("gone", "momentum", "PEPEUSDT", Decimal("12.5"), "ada", "renamed", T0 + 7),
+        Reserved(2, *order, "USDT", Decimal("1.25"), Decimal("1.2"), 1000, T0 + 8),
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from claire.adapters.journal.entries import Adjusted, External
 from claire.adapters.journal.writer import JournalWriter
 from claire.adapters.store import tables
 from claire.adapters.store.database import read_ledger
@@ -75,6 +76,11 @@ def test_every_kind_of_decision_has_its_row_with_exact_numbers(path: Path, commi
     assert [row["fraction"] for row in rows(path, tables.allocations)] == [Decimal("0.5")]
     assert [row["quantity"] for row in rows(path, tables.dust)] == [Decimal("0.5")]
     assert [(row["operator"], row["state"]) for row in rows(path, tables.control)] == [("ada", "REDUCE_ONLY")]
+    (adopted,) = rows(path, tables.adoptions)
+    assert (adopted["owner_id"], adopted["strategy_id"], adopted["quantity"]) == ("gone", "momentum", Decimal("12.5"))
+    (held,) = rows(path, tables.reservations)
+    assert (held["cash"], held["exposure"], held["quantity"]) == (Decimal("1.25"), Decimal("1.2"), Decimal(1000))
+    assert (held["state"], held["released_by"], held["released_ns"]) == ("held", "", None)
 
 
 def test_writing_everything_twice_adds_nothing(path: Path):
@@ -85,6 +91,8 @@ def test_writing_everything_twice_adds_nothing(path: Path):
         ledger.alert(T0, "warning", "STALE_FEED", "no trade for 10 s")
         ledger.postings(balanced(1))
         ledger.snapshot(snapshot(T0), {})
+        ledger.adjusted(Adjusted("USDT", "-0.5", "ada", "a fee that the venue does not list", T0))
+        ledger.external(External("baseline", "PEPE", "12", "opening PEPE", T0))
         ledger.close()
 
     write()

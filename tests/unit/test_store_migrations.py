@@ -20,7 +20,7 @@ def schema(engine: sa.Engine) -> list[tuple[str, str, str]]:
     )
     with engine.connect() as connection:
         return [
-            (kind, name, " ".join(text.split()).replace("( ", "(").replace(" )", ")"))
+            (kind, name, " ".join(text.split()).replace("( ", "(").replace(" )", ")").replace('"', ""))
             for kind, name, text in connection.execute(query)
         ]
 
@@ -69,7 +69,7 @@ def test_the_names_that_others_rely_on_are_there(tmp_path: Path):
     tables = (
         "runs signals intents orders fills postings positions denials portfolio_snapshots candles regimes allocations"
     )
-    for table in [*tables.split(), "alerts", "control"]:
+    for table in [*tables.split(), "alerts", "control", "reservations", "adjustments", "externals", "adoptions"]:
         assert table in names
     assert "order_id" in metadata.tables["orders"].columns
 

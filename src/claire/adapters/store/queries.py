@@ -8,15 +8,16 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
-from claire.adapters.journal.entries import Decided
+from claire.adapters.journal.entries import Adjusted, Decided, Entry, External
 from claire.adapters.journal.frames import JOURNAL
 from claire.adapters.journal.reader import JournalReader
 from claire.adapters.store import tables
 from claire.adapters.store.database import LEDGER, ledger_errors, read_ledger
-from claire.adapters.store.rows import Row, Rows
+from claire.adapters.store.rows import HELD, RELEASED, Row, Rows
 from claire.adapters.store.statements import IDS
 from claire.model.books import Posting
 from claire.model.decisions import (
+    Adopted,
     AllocationDecision,
     Denial,
     Fill,
@@ -24,10 +25,12 @@ from claire.model.decisions import (
     OrderEvent,
     PositionDusted,
     RegimeChanged,
+    Reserved,
     RoundTrip,
     Signal,
 )
 from claire.model.errors import ClaireError, LedgerError
+from claire.model.orders import TERMINAL
 
 SUMMARY: Final = "summary.json"
 """File name of a run's summary, in its run directory."""
@@ -42,6 +45,8 @@ _COMPARED: Final = (
     AllocationDecision,
     PositionDusted,
     RoundTrip,
+    Reserved,
+    Adopted,
 )
 
 
@@ -89,7 +94,7 @@ def list_runs(runs_dir: Path) -> list[RunLine]:
 
 
 def verify_ledger(ledger_path: Path, journal: JournalReader) -> Difference | None:
-    """Compare a run's signals, intents, denials, fills and last order states in its ledger with its journal.
+    """Compare a run's decisions, reservations, adjustments and last order states in its ledger with its journal.
 
     The two are compared as far as both reach. The ledger notes the journal's entries at each of its commits: decisions
     that came later were still on their way when the run stopped, and are not missed. Where the journal lost its tail, what
@@ -139,6 +144,10 @@ _TABLES: Final = (
     tables.allocations,
     tables.dust,
     tables.round_trips,
+    tables.reservations,
+    tables.adoptions,
+    tables.adjustments,
+    tables.externals,
 )
 
 
@@ -191,28 +200,47 @@ class _Expected:
         """Whether the journal ends before that entry; known after `rows`."""
 
     def rows(self, journal: JournalReader) -> Iterator[tuple[sa.Table, Row]]:
-        """Yield the rows; of each order the last state, after everything else."""
+        """Yield the rows; of orders and reservations the last state, after everything else."""
         orders: dict[int, Row] = {}
+        reservations: dict[int, Row] = {}
         number = 0
         for number, head, entry in journal.walk():
             if self._noted and number > self._noted:
                 continue  # on to the end, so that all of the journal is verified
             if number == self._noted:
                 self.head = head.hex()
-            if type(entry) is not Decided:
-                continue
-            self.decisions += 1
-            if not isinstance(entry.event, _COMPARED):
-                continue
-            table, row = self._rows.of(entry.event, entry.input_no, self.decisions)
-            if table is tables.orders:
-                before = orders.get(row["order_no"], row)
-                orders[row["order_no"]] = row | {name: row[name] or before[name] for name in IDS}
-            else:
-                yield table, row
+            for table, row in self._of(entry):
+                if table is tables.orders:
+                    before = orders.get(row["order_no"], row)
+                    orders[row["order_no"]] = row | {name: row[name] or before[name] for name in IDS}
+                    _release(reservations.get(row["order_no"]), row)
+                elif table is tables.reservations:
+                    reservations[row["order_no"]] = row
+                else:
+                    yield table, row
         self.is_behind = number < self._noted
         for row in orders.values():
             yield tables.orders, row
+        for row in reservations.values():
+            yield tables.reservations, row
+
+    def _of(self, entry: Entry) -> Iterator[tuple[sa.Table, Row]]:
+        if isinstance(entry, Decided):
+            self.decisions += 1
+            if isinstance(entry.event, _COMPARED):
+                yield self._rows.of(entry.event, entry.input_no, self.decisions)
+        elif isinstance(entry, Adjusted):
+            yield tables.adjustments, self._rows.adjusted(entry)
+        elif isinstance(entry, External):
+            yield tables.externals, self._rows.external(entry)
+
+
+_TERMINAL: Final = [state.value for state in TERMINAL]
+
+
+def _release(reservation: Row | None, order: Row) -> None:
+    if reservation is not None and reservation["state"] == HELD and order["state"] in _TERMINAL:
+        reservation |= {"state": RELEASED, "released_by": order["state"], "released_ns": order["ts_event_ns"]}
 
 
 def _stored(connection: sa.Connection, table: sa.Table, run_id: str) -> dict[tuple[Any, ...], Row]:

@@ -1,16 +1,18 @@
 """Turns events into rows: ticks and lots become exact decimals, everything else stays what it is."""
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from claire.adapters.journal.entries import Adjusted, External
 from claire.adapters.store import tables
 from claire.engine.ports import Recorded
 from claire.model.books import PortfolioSnapshot, Posting
 from claire.model.decisions import (
+    Adopted,
     AllocationDecision,
     ControlEvent,
     Denial,
@@ -19,6 +21,7 @@ from claire.model.decisions import (
     OrderEvent,
     PositionDusted,
     RegimeChanged,
+    Reserved,
     RoundTrip,
     Signal,
 )
@@ -28,6 +31,9 @@ from claire.model.market import Candle
 from claire.model.money import decimal_of, units_of
 
 Row = dict[str, Any]
+
+HELD: Final = "held"
+RELEASED: Final = "released"
 
 _decimal: Final = lru_cache(maxsize=4096)(decimal_of)
 """Exact decimals of units; the same quantity appears in an intent, its order, its fill and their postings."""
@@ -91,6 +97,21 @@ class Rows:
         return {
             "run_id": self._run_id, "account_id": self._account_id, "ts_event_ns": ts_event_ns, "severity": severity,
             "code": code, "text": text,
+        }  # fmt: skip
+
+    def adjusted(self, e: Adjusted) -> Row:
+        """Return the row of an operator's adjustment."""
+        return {
+            "run_id": self._run_id, "ts_event_ns": e.ts_ns, "asset": e.asset, "operator": e.operator,
+            "strategy_id": e.strategy_id, "symbol": e.symbol, "account_id": self._account_id,
+            "amount": amount_of(e.units, f"the adjustment by {e.operator}"), "reason": e.reason,
+        }  # fmt: skip
+
+    def external(self, e: External) -> Row:
+        """Return the row of coins that are not Claire's."""
+        return {
+            "run_id": self._run_id, "asset": e.asset, "evidence_id": e.evidence_id, "account_id": self._account_id,
+            "kind": e.kind, "amount": amount_of(e.amount, f"the external {e.kind} {e.evidence_id}"), "ts_event_ns": e.ts_ns,
         }  # fmt: skip
 
     # -- one per kind of decision --------------------------------------------------------------------------------------
@@ -172,6 +193,20 @@ class Rows:
             "reason": e.reason,
         }  # fmt: skip
 
+    def _reserved(self, e: Reserved) -> Row:
+        return {
+            "order_no": e.order_no, "account_id": self._account_id, "strategy_id": e.strategy_id, "symbol": e.symbol,
+            "side": e.side.value, "cash_asset": e.cash_asset, "cash": e.cash, "exposure": e.exposure,
+            "quantity": self._quantity(e.symbol, e.leaves_lots), "state": HELD, "released_by": "", "released_ns": None,
+            "ts_event_ns": e.ts_event_ns,
+        }  # fmt: skip
+
+    def _adopted(self, e: Adopted) -> Row:
+        return {
+            "owner_id": e.owner_id, "symbol": e.symbol, "ts_event_ns": e.ts_event_ns, "account_id": self._account_id,
+            "strategy_id": e.strategy_id, "quantity": e.quantity, "operator": e.operator, "reason": e.reason,
+        }  # fmt: skip
+
     def _price(self, symbol: str, ticks: int) -> Decimal:
         return _decimal(self._step(symbol)[0] * ticks)
 
@@ -189,9 +224,25 @@ class Rows:
             ) from None
 
 
+def amount_of(text: str, what: str) -> Decimal:
+    """Return the amount in decimal text.
+
+    Raises:
+        LedgerError: it is none.
+    """
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not amount.is_finite():
+        raise LedgerError(f"{what}: {text!r} is not an amount of money; give a decimal number such as -0.5.")
+    return amount
+
+
 _MAKERS: Final[dict[type, tuple[sa.Table, Callable[[Rows, Any], Row]]]] = {
     Signal: (tables.signals, Rows._signal),
     Intent: (tables.intents, Rows._intent),
+    Reserved: (tables.reservations, Rows._reserved),
     OrderEvent: (tables.orders, Rows._order),
     Fill: (tables.fills, Rows._fill),
     Denial: (tables.denials, Rows._denial),
@@ -200,4 +251,5 @@ _MAKERS: Final[dict[type, tuple[sa.Table, Callable[[Rows, Any], Row]]]] = {
     RoundTrip: (tables.round_trips, Rows._round_trip),
     PositionDusted: (tables.dust, Rows._dust),
     ControlEvent: (tables.control, Rows._control),
+    Adopted: (tables.adoptions, Rows._adopted),
 }

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from claire.model.money import plain_text
 
-HEAD_REVISION: Final = "0001"
+HEAD_REVISION: Final = "0002"
 """The migration that leads to these tables."""
 
 NAMING: Final = {
@@ -177,7 +177,70 @@ fills: Final = _table(
     _column("order_id"),
     _column("ts_event_ns", BigInteger),
     _column("input_no", BigInteger),
+    Index(None, "run_id", "symbol", "side", "trade_id", unique=True),
 )
+"""One execution belongs to one order: a venue's trade id is booked once in a run. The side is part of it because two orders
+of ours that meet each other share their trade id. Across runs it is not unique: orders belong to runs, a new run books no
+older order's executions, and a simulated venue counts its trades from 1 in every run."""
+
+reservations: Final = _table(
+    "reservations",
+    _key("order_no", BigInteger),
+    _column("account_id"),
+    _column("strategy_id"),
+    _column("symbol"),
+    _column("side"),
+    _column("cash_asset"),
+    _column("cash", Money),
+    _column("exposure", Money),
+    _column("quantity", Money),
+    _column("state"),
+    _column("released_by"),
+    _column("released_ns", BigInteger, optional=True),
+    _column("ts_event_ns", BigInteger),
+    _column("input_no", BigInteger),
+)
+"""What each order may still do to the account, entered in the transaction of its intent. `state` is ``held`` until the order
+reached its first terminal state, then ``released``; `released_by` is that state."""
+
+adjustments: Final = _table(
+    "adjustments",
+    _key("ts_event_ns", BigInteger),
+    _key("asset"),
+    _key("operator"),
+    _key("strategy_id"),
+    _key("symbol"),
+    _column("account_id"),
+    _column("amount", Money),
+    _column("reason"),
+)
+"""What operators changed by hand, because books and venue disagreed. `strategy_id` and `symbol` are empty for cash."""
+
+externals: Final = _table(
+    "externals",
+    _key("asset"),
+    _key("evidence_id"),
+    _column("account_id"),
+    _column("kind"),
+    _column("amount", Money),
+    _column("ts_event_ns", BigInteger),
+)
+"""Coins of the account that are not Claire's: what was there (``baseline``), and what came or went by another hand since
+(``trade``, ``transfer``). `evidence_id` is the venue's own name of the change."""
+
+adoptions: Final = _table(
+    "adoptions",
+    _key("owner_id"),
+    _key("symbol"),
+    _key("ts_event_ns", BigInteger),
+    _column("account_id"),
+    _column("strategy_id"),
+    _column("quantity", Money),
+    _column("operator"),
+    _column("reason"),
+    _column("input_no", BigInteger),
+)
+"""Positions that changed their owner, because an operator said so."""
 
 postings: Final = _table(
     "postings",
@@ -311,6 +374,6 @@ control: Final = _table(
     _key("state"),
     _key("operator"),
     _column("account_id"),
-    _column("reason"),
+    _key("reason"),
     _column("input_no", BigInteger),
 )
