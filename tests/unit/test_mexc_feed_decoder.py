@@ -67,6 +67,35 @@ def test_trade_ids_are_remembered_for_two_generations_and_then_let_go(monkeypatc
     assert len(core._seen[SYMBOL].ids) + len(core._seen[SYMBOL].older_ids) <= 21
 
 
+def test_one_odd_trade_of_a_frame_costs_none_of_its_neighbours():
+    core = decoder()
+    core.feed(1, deal_frame(1), RECV)
+    rows = [
+        ("100.00", "1", 1, START_MS + 1_000, "A"),
+        ("100.01", "1", 1, START_MS + 1_000, "T1"),
+        ("100.02", "1", 2, START_MS + 900, "B"),
+        ("100.03", "1", 2, START_MS + 1_001, "A"),
+        ("100.04", "1", 2, START_MS + 1_002, "C"),
+    ]
+    told = trades_of(core.feed(1, deals_frame(rows), RECV))
+    assert [(trade.trade_id, trade.ts_event_ns // MS - START_MS) for trade in told] == [
+        ("A", 1_000),
+        ("B", 1_000),
+        ("C", 1_002),
+    ]
+    assert (core.counters.duplicate_trades_total, core.counters.late_trades_total) == (2, 1)
+    assert core.counters.trades_total == 4
+
+
+def test_a_gap_ends_before_the_trades_that_end_it():
+    core = decoder()
+    core.link(up())
+    core.feed(1, deal_frame(1), RECV)
+    core.link(LinkChange(1, (), "gone", RECV))
+    events = core.feed(2, deal_frame(2), RECV + 1)
+    assert [type(event) for event in events] == [FeedGap, Trade]
+
+
 def test_event_times_never_fall_and_history_is_left_out():
     core = decoder()
     core.feed(1, deal_frame(1, START_MS + 10_000), RECV)

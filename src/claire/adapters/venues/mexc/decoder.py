@@ -13,9 +13,9 @@ clock (a stream has stalled, a connection is down) enters as an input too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from claire.adapters.venues.mexc.channels import Kind, parse
@@ -60,8 +60,9 @@ _DEPTH: Final = Kind.DEPTH
 """By themselves: looking a member up in its enum costs more than the rest of the question."""
 
 
-class Seen(Struct):
-    """What is remembered of one symbol."""
+@dataclass(slots=True)
+class Seen:
+    """What is remembered of one symbol. No Struct: writing to a slot of a plain class is quicker, and every trade writes here."""
 
     last_ns: int = 0
     """Event time of the last event."""
@@ -73,9 +74,9 @@ class Seen(Struct):
     gap: str = ""
     """Why trades may be missing right now; empty: none are."""
     gap_from_ns: int = 0
-    ids: dict[str, None] = {}
+    ids: dict[str, None] = field(default_factory=dict)
     """Trade ids of this generation."""
-    older_ids: dict[str, None] = {}
+    older_ids: dict[str, None] = field(default_factory=dict)
     top: tuple[int, int, int, int] = (0, 0, 0, 0)
     top_version: int = 0
 
@@ -132,14 +133,13 @@ class FeedDecoder:
         if kind is None or decoded.new_fields:
             self._changed(decoded, ts_recv_ns, events)
         if send_ns is not None:
-            is_skewed = not -SKEW_NS <= ts_recv_ns - send_ns <= SKEW_NS
-            if is_skewed:
-                counters.skewed_frames_total += 1
-            if is_skewed is not self._is_skewed:
-                self._skew(decoded, send_ns, ts_recv_ns, events)
+            if -SKEW_NS <= ts_recv_ns - send_ns <= SKEW_NS:
+                self._is_skewed = False
+            else:
+                self._skewed(decoded, send_ns, ts_recv_ns, events)
         if kind is _DEALS:
-            self._trades(decoded, send_ns, ts_recv_ns, events)
-        elif kind is _DEPTH:
+            return self._trades(decoded, send_ns, ts_recv_ns, events)
+        if kind is _DEPTH:
             self._changes(connection_no, decoded, events)
         elif decoded.events:
             self._tops_and_books(decoded, events)
@@ -224,44 +224,71 @@ class FeedDecoder:
 
     # -- trades -------------------------------------------------------------------------------------------------------------
 
-    def _trades(self, decoded: Decoded, send_ns: int | None, ts_recv_ns: int, events: list[FeedEvent]) -> None:
-        """Pass on the trades that are news. Every trade of a run passes here: what is rare is elsewhere."""
+    def _trades(
+        self, decoded: Decoded, send_ns: int | None, ts_recv_ns: int, events: list[FeedEvent]
+    ) -> list[FeedEvent]:
+        """Return `events` and the trades that are news. Every trade of a run passes here: what is rare is elsewhere."""
         seen = self._seen.get(decoded.symbol) or self._of(decoded.symbol)
         if seen.gap:
             events.append(self._close_gap(decoded.symbol, seen, ts_recv_ns))
         seen.heard_ns = ts_recv_ns
-        ids, older, last_ns, last_trade_ns = seen.ids, seen.older_ids, seen.last_ns, seen.last_trade_ns
+        ids, older, last_ns = seen.ids, seen.older_ids, seen.last_ns
         latest_ns = LATEST_NS if send_ns is None else send_ns + AHEAD_NS
+        trades: Any = decoded.events  # the deals channel brings a list, of nothing else
         news = 0
-        trade: Any  # the deals channel brings nothing else
-        for trade in decoded.events:
+        for trade in trades:
+            trade_id, at_ns = trade.trade_id, trade.ts_event_ns
+            if trade_id in ids or trade_id in older or not trade_id or not last_ns <= at_ns <= latest_ns:
+                break
+            ids[trade_id] = None
+            seen.last_ns = seen.last_trade_ns = last_ns = at_ns
+            news += 1
+        if news == len(trades):  # so nearly always: then the frame's own list will do
+            events = [*events, *trades] if events else trades
+        else:
+            events += trades[:news]
+            news += self._sift(trades[news:], seen, decoded, latest_ns, events, ts_recv_ns)
+        self.counters.trades_total += news
+        if not seen.first_trade_ns:
+            seen.first_trade_ns = seen.last_trade_ns
+        self._frames_of_generation += 1
+        if self._frames_of_generation >= GENERATION_FRAMES or ts_recv_ns - self._generation_ns >= GENERATION_NS:
+            self._next_generation(ts_recv_ns)
+        return events
+
+    def _sift(
+        self,
+        trades: Sequence[Trade],
+        seen: Seen,
+        decoded: Decoded,
+        latest_ns: int,
+        events: list[FeedEvent],
+        ts_recv_ns: int,
+    ) -> int:
+        """Append to `events` those trades that are news, in the symbol's time; return how many."""
+        news = 0
+        for trade in trades:
             trade_id, at_ns = trade.trade_id, trade.ts_event_ns
             if not trade_id:
                 events += self._say(
                     AlertKind.NO_TRADE_IDS, "", decoded.channel, _NO_IDS, ts_recv_ns, stops_entries=True
                 )
-            elif trade_id in ids or trade_id in older:
+            elif trade_id in seen.ids or trade_id in seen.older_ids:
                 self.counters.duplicate_trades_total += 1
                 continue
             else:
-                ids[trade_id] = None
-            if last_trade_ns <= at_ns <= latest_ns:
-                last_trade_ns = seen.last_trade_ns = at_ns
+                seen.ids[trade_id] = None
+            if seen.last_trade_ns <= at_ns <= latest_ns:
+                seen.last_trade_ns = at_ns
             elif not self._is_usable(trade, seen, decoded, events, ts_recv_ns):
                 continue
-            if at_ns < last_ns:
-                events.append(replace(trade, ts_event_ns=last_ns))
+            if at_ns < seen.last_ns:
+                events.append(replace(trade, ts_event_ns=seen.last_ns))
             else:
-                last_ns = at_ns
+                seen.last_ns = at_ns
                 events.append(trade)
             news += 1
-        self.counters.trades_total += news
-        seen.last_ns = last_ns
-        if not seen.first_trade_ns:
-            seen.first_trade_ns = last_trade_ns
-        self._frames_of_generation += 1
-        if self._frames_of_generation >= GENERATION_FRAMES or ts_recv_ns - self._generation_ns >= GENERATION_NS:
-            self._next_generation(ts_recv_ns)
+        return news
 
     def _next_generation(self, ts_recv_ns: int) -> None:
         """Forget the older half of the trade ids."""
@@ -413,10 +440,11 @@ class FeedDecoder:
             what = decoded.unknown
             events += self._say(AlertKind.UNKNOWN_MESSAGE, "", what, what, ts_recv_ns, stops_entries=True)
 
-    def _skew(self, decoded: Decoded, send_ns: int, ts_recv_ns: int, events: list[FeedEvent]) -> None:
-        """Note that send and receive times have moved apart, which is told, or together again."""
-        self._is_skewed = not self._is_skewed
-        if self._is_skewed:
+    def _skewed(self, decoded: Decoded, send_ns: int, ts_recv_ns: int, events: list[FeedEvent]) -> None:
+        """Count a push whose send and receive times are far apart; the first of a row of them is told."""
+        self.counters.skewed_frames_total += 1
+        if not self._is_skewed:
+            self._is_skewed = True
             offset_ms = (send_ns - ts_recv_ns) // 1_000_000
             text = (
                 f"MEXC's time is {offset_ms} ms off ours in a push of {decoded.channel}; the push is late, or a clock is"

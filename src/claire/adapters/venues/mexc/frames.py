@@ -35,6 +35,7 @@ from claire.adapters.venues.mexc.scales import (
     Fault,
     Scales,
     nanoseconds,
+    not_a_time,
     not_negative,
     optional,
     optional_nanoseconds,
@@ -44,7 +45,7 @@ from claire.adapters.venues.mexc.scales import (
 )
 from claire.model.instrument import Instrument
 from claire.model.market import Depth, MarketEvent, TopOfBook, Trade
-from claire.wire import DepthLevel, PublicMiniTicker, PushDataV3ApiWrapper
+from claire.wire import DepthLevel, PublicAggreDeal, PublicMiniTicker, PushDataV3ApiWrapper
 
 LARGEST: Final = 2**20
 """Bytes of the largest frame that is looked into."""
@@ -115,8 +116,7 @@ class FrameDecoder:
         """Frames refused, by reason."""
         self.unknown_fields: dict[tuple[str, int], int] = {}
         """How often each field beyond the schema was met, by message and field number."""
-        self._readers: dict[Kind, _Reader] = {
-            Kind.DEALS: self._deals,
+        self._readers: dict[Kind, _Reader] = {  # of all kinds but deals, which `decode` asks for first
             Kind.DEPTH: self._depth,
             Kind.LIMIT_DEPTH: self._limit_depth,
             Kind.BOOK_TICKER: self._book_ticker,
@@ -149,12 +149,12 @@ class FrameDecoder:
             route = self._routes.get(name) or self._new_route(name)
             if len(UnknownFieldSet(wrapper)):
                 self._note(wrapper)
-            if route.read is None or not wrapper.HasField(route.body):
+            if route.kind is _DEALS:
+                decoded = self._deals(wrapper, route, ts_recv_ns)
+            elif route.read is None or not wrapper.HasField(route.body):
                 decoded = self._not_understood(wrapper, route)
             else:
-                sent_ms = wrapper.send_time
-                send_ns = sent_ms * MS if 0 < sent_ms <= LATEST_MS else optional_nanoseconds("send_time", sent_ms)
-                decoded = route.read(wrapper, route, send_ns, ts_recv_ns)
+                decoded = route.read(wrapper, route, _send_ns(wrapper), ts_recv_ns)
         except NotProtobuf:
             raise self._refused(name, _broken(data)) from None
         except Fault as fault:
@@ -164,27 +164,29 @@ class FrameDecoder:
 
     # -- public messages ----------------------------------------------------------------------------------------------
 
-    def _deals(self, wrapper: _W, route: _Route, send_ns: _Ns, ts_recv_ns: _Ns) -> Decoded:
+    def _deals(self, wrapper: _W, route: _Route, ts_recv_ns: _Ns) -> Decoded:
+        """Decode trades. Most frames of a run are of these, and most hold one: each look counts here."""
+        body = wrapper.public_aggre_deals
+        deals = body.deals[:]  # as a list: protobuf ends the iteration over its own containers with an IndexError
+        if not deals and not wrapper.HasField(route.body):  # asked only here: a body that holds deals is there
+            return self._not_understood(wrapper, route)
+        sent_ms = wrapper.send_time
+        send_ns = sent_ms * MS if 0 < sent_ms <= LATEST_MS else optional_nanoseconds("send_time", sent_ms)
         symbol, scales = route.symbol, route.scales
         if scales is None or wrapper.symbol != symbol or self._instruments.get(symbol) is not scales.instrument:
             symbol, scales = self._symbol(wrapper, route)
-        ticks, lots = scales.ticks, scales.lots.steps
-        body = wrapper.public_aggre_deals
         if len(UnknownFieldSet(body)):
             self._note(body)
+        ticks, lots = scales.ticks, scales.lots.steps
         trades: list[MarketEvent] = []
-        for deal in body.deals[:]:  # as a list: protobuf ends the iteration over its own containers with an IndexError
+        for deal in deals:
             if len(UnknownFieldSet(deal)):
                 self._note(deal)
-            price_text, quantity_text, trade_type, time_ms = deal.price, deal.quantity, deal.trade_type, deal.time
-            price, quantity = ticks[price_text], lots(quantity_text)
-            side = SIDES.get(trade_type)
-            if not price or not quantity:
-                raise Fault(Reason.NOT_POSITIVE, f"{symbol}: a trade of {quantity_text} at {price_text}")
-            if side is None:
-                raise Fault(Reason.SIDE, f"{symbol}: trade type {trade_type} is neither 1 (buy) nor 2 (sell)")
-            time_ns = time_ms * MS if 0 < time_ms <= LATEST_MS else nanoseconds("time", time_ms)
-            trades.append(Trade(symbol, time_ns, price, quantity, side, None, deal.trade_id, ts_recv_ns))
+            price, quantity, time_ms = ticks[deal.price], lots(deal.quantity), deal.time
+            side = SIDES.get(deal.trade_type)
+            if not (price and quantity and side and 0 < time_ms <= LATEST_MS):
+                raise _no_trade(symbol, deal)
+            trades.append(Trade(symbol, time_ms * MS, price, quantity, side, None, deal.trade_id, ts_recv_ns))
         if self._new_fields:
             return self._done(route, send_ns, symbol, trades)
         return Decoded(route.name, _DEALS, symbol, send_ns, trades)
@@ -421,7 +423,7 @@ class FrameDecoder:
         kind = channel.kind
         if len(self._routes) >= CHANNELS_REMEMBERED:
             self._routes.clear()
-        route = _Route(name, kind, channel.symbol, channel.detail, _BODIES[kind], self._readers[kind])
+        route = _Route(name, kind, channel.symbol, channel.detail, _BODIES[kind], self._readers.get(kind))
         self._routes[name] = route
         return route
 
@@ -459,6 +461,19 @@ def decode(data: bytes, instruments: Mapping[str, Instrument], ts_recv_ns: int |
 def _unknown_numbers(message: Message) -> list[int]:
     fields = UnknownFieldSet(message)
     return [fields[index].field_number for index in range(len(fields))]
+
+
+def _send_ns(wrapper: _W) -> _Ns:
+    return optional_nanoseconds("send_time", wrapper.send_time)
+
+
+def _no_trade(symbol: str, deal: PublicAggreDeal) -> Fault:
+    """Say what is wrong with a deal whose price and quantity are numbers."""
+    if not (deal.price.strip("0.") and deal.quantity.strip("0.")):
+        return Fault(Reason.NOT_POSITIVE, f"{symbol}: a trade of {deal.quantity} at {deal.price}")
+    if deal.trade_type not in SIDES:
+        return Fault(Reason.SIDE, f"{symbol}: trade type {deal.trade_type} is neither 1 (buy) nor 2 (sell)")
+    return not_a_time("time", deal.time)
 
 
 def _last_order_ns(ms: int) -> int | None:

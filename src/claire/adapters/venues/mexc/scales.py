@@ -46,7 +46,7 @@ class Scale(dict[str, int]):
         Fault: from both, where the text is not a number, negative, not a whole number of steps, or too large.
     """
 
-    __slots__ = ("_digits", "_factors", "_name", "_off", "_step", "_unit")
+    __slots__ = ("_decimals", "_digits", "_factors", "_name", "_off", "_step", "_unit")
 
     def __init__(self, name: str, step: Decimal, unit: str, off: Reason) -> None:
         """Make a scale of multiples of `step`, a positive number, for values that messages call `name`."""
@@ -55,7 +55,7 @@ class Scale(dict[str, int]):
         self._step = step
         self._unit = unit
         self._off = off
-        decimals = decimals_of(step)
+        self._decimals = decimals = decimals_of(step)
         self._digits = int(plain_text(step).replace(".", ""))
         self._factors: tuple[int, ...] = tuple(10 ** (decimals - written) for written in range(decimals + 1))
 
@@ -73,14 +73,13 @@ class Scale(dict[str, int]):
         # with both parts not empty, one look at the digits is a look at both
         if not (whole and (fraction or not point) and digits.isdecimal() and text.isascii()) or len(text) > LONGEST:
             raise not_a_number(self._name, text)
-        factors = self._factors
-        if len(fraction) < len(factors):
-            value = int(digits) * factors[len(fraction)]
+        written = len(fraction)
+        if written <= self._decimals:
+            value = int(digits) * self._factors[written]
         else:  # padded beyond the step, or finer than it
-            decimals = len(factors) - 1
-            if fraction[decimals:].strip("0"):
+            if fraction[self._decimals :].strip("0"):
                 raise self._off_step(text)
-            value = int(whole + fraction[:decimals])
+            value = int(whole + fraction[: self._decimals])
         if self._digits != 1:
             value, rest = divmod(value, self._digits)
             if rest:
@@ -187,9 +186,7 @@ def nanoseconds(name: str, ms: int) -> int:
         Fault: it is absent, or before 1970 or after 2262.
     """
     if not 0 < ms <= LATEST_MS:
-        if not ms:
-            raise Fault(Reason.MISSING, f"{name} is absent")
-        raise Fault(Reason.OUT_OF_RANGE, f"{name} {ms} is no time in milliseconds between 1970 and 2262")
+        raise not_a_time(name, ms)
     return ms * MS
 
 
@@ -200,6 +197,13 @@ def optional_nanoseconds(name: str, ms: int) -> int | None:
         Fault: there is a time, before 1970 or after 2262.
     """
     return nanoseconds(name, ms) if ms else None
+
+
+def not_a_time(name: str, ms: int) -> Fault:
+    """Say what is wrong with a number that is no time."""
+    if not ms:
+        return Fault(Reason.MISSING, f"{name} is absent")
+    return Fault(Reason.OUT_OF_RANGE, f"{name} {ms} is no time in milliseconds between 1970 and 2262")
 
 
 def not_a_number(name: str, text: str) -> Fault:
