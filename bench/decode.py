@@ -1,10 +1,11 @@
-"""Decoding beside bare protobuf: the same frames, parsed and every field read, and decoded into events. One process, one core.
+"""Decoding beside bare protobuf: the same frames, parsed and their fields read, and decoded into events. One process, one core.
 
     ./dev bench decode [--frames N] [--json]
 
 Frames are made with the schema's own classes: deals, changes of the book, tops of book, in the mix given below; prices walk by
 ticks and quantities are drawn, so that what the decoder remembers helps it as much as a market would. Bare means: parse, and read
-each field of the message once. Rounds of both take turns, the best of each counts.
+once, in plain loops, each field that the decoder reads (it passes over `event_type`). Rounds of both take turns, the best of each
+counts.
 """
 
 import argparse
@@ -99,18 +100,16 @@ class Market:
 
 
 def bare(data: bytes) -> None:
-    """Parse a frame and read each of its fields once."""
+    """Parse a frame and read once each field that FrameDecoder reads."""
     wrapper = Wrapper.FromString(data)
     wrapper.channel, wrapper.symbol, wrapper.send_time  # noqa: B018 - reading is what is measured
     kind = wrapper.WhichOneof("body")
     if kind == "public_aggre_deals":
-        deals = wrapper.public_aggre_deals
-        deals.event_type  # noqa: B018
-        for deal in deals.deals:
+        for deal in wrapper.public_aggre_deals.deals:
             deal.price, deal.quantity, deal.trade_type, deal.time, deal.trade_id  # noqa: B018
     elif kind == "public_aggre_depths":
         depths = wrapper.public_aggre_depths
-        depths.event_type, depths.from_version, depths.to_version, depths.last_order_create_time  # noqa: B018
+        depths.from_version, depths.to_version, depths.last_order_create_time  # noqa: B018
         for side in (depths.asks, depths.bids):
             for level in side:
                 level.price, level.quantity  # noqa: B018

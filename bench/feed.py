@@ -1,15 +1,24 @@
 """The market-data client beside ccxt.pro and beside bare protobuf, on the same frames, in one run.
 
-    ./dev bench feed [--frames 200000] [--rate 1000] [--rounds 3] [--no-ccxt]
+    ./dev bench feed [--frames 20000] [--rounds 15] [--rate 1000] [--no-ccxt]
 
-A frame server in another process (bench/feeds/source.py) is the source of all. Prints one JSON document; the ratios count,
-for machines differ and this one may be busy. What is measured:
+A frame server in another process (bench/feeds/source.py) is the source of all; each frame holds one trade. Prints one JSON
+document. The subjects take turns in short rounds (bare, decoder, client, ccxt.pro, bare …), a ratio is taken within a round,
+and the median over the rounds is what counts: a machine that slows down, or is busy with something else, slows all of them.
 
-- messages per second: frames of one trade, as fast as the client takes them, from the socket to the trade in the reader's hand;
-- delay: the same at an even rate, from just before the server writes to the socket until the reader has the trade;
-- bare: parsing the same frames with protobuf and reading every field, without a socket;
+- bare: protobuf parses the frames, and each field that the decoder reads is read once, in a plain loop over the deals. Fields
+  that the decoder passes over (`event_type`) are passed over here, too, and what it does beyond reading (unknown fields,
+  numbers, duplicates) is not done. No socket. The frames stay in the processor's cache, as those just received do;
+- bare, sliced: the same, but the deals are taken out as a list, which protobuf does quicker than its own iteration, and which
+  the decoder does: the most that protobuf gives here;
 - decoder: the same frames through the feed's decoder (events, duplicates, order in time), without a socket;
+- client: as fast as it takes them, from the socket to the trade in the reader's hand; all that it does, on one core;
+- ccxt.pro: its `watch_trades`, from the socket to the trade in the caller's hand;
+- delay: at an even rate, from just before the server writes to the socket until the reader has the trade;
 - load: 2,000 symbols on 67 connections at 5,000 messages per second, the client on one core.
+
+`…_to_bare` compares messages per second by the clock, `…_to_bare_cpu` per processor second: where they differ, something else
+ran meanwhile. As in a live run, what is there at the start is taken out of the garbage collector's rounds.
 
 Aims: >= 5 x ccxt.pro, >= 25 % of bare, and the load carried with nothing missing. ccxt runs in the environment that
 `./dev conformance` makes; without it the comparison is left out, and the document says so.
@@ -24,10 +33,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from msgspec import Struct
 
 from bench.feeds.source import STAMP, frame_of
 from claire.adapters.venues.mexc.decoder import FeedDecoder
@@ -40,6 +51,12 @@ from claire.wire import PushDataV3ApiWrapper
 HERE = Path(__file__).resolve().parent
 CCXT_PYTHON = HERE.parent / ".venv-conformance" / "bin" / "python"
 LOAD_SYMBOLS, LOAD_RATE, LOAD_S = 2_000, 5_000.0, 15.0
+PASS: Final = 2_000
+"""Frames that bare and decoder go over again and again: few enough to stay in the processor's cache."""
+DELAY_ROUNDS: Final = 3
+DELAY_S: Final = 5.0
+CCXT_SHARE: Final = 5
+"""ccxt.pro gets one frame of so many: it would take most of the run otherwise."""
 
 
 class NoRest:
@@ -115,28 +132,50 @@ def spread_us(delays: list[float]) -> dict[str, float]:
     return {"p50_us": round(statistics.median(delays)), "p99_us": round(statistics.quantiles(delays, n=100)[98])}
 
 
-def bare(frames: Sequence[bytes]) -> float:
-    """Parse frames and read every field once; return frames per second."""
+class Speed(Struct):
+    """How many messages, in how many seconds by the clock, and of the processor."""
+
+    messages: int
+    seconds: float
+    cpu_s: float
+
+    @property
+    def per_s(self) -> float:
+        """Messages per second."""
+        return self.messages / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Processor microseconds per message."""
+        return self.cpu_s / self.messages * 1e6
+
+
+def bare(frames: Sequence[bytes]) -> None:
+    """Parse frames, and read once each field that FrameDecoder reads."""
     parse = PushDataV3ApiWrapper.FromString
-    began = time.perf_counter()
     for data in frames:
         wrapper = parse(data)
-        _ = wrapper.channel, wrapper.symbol, wrapper.send_time
-        body = wrapper.public_aggre_deals
-        for deal in body.deals:
-            _ = deal.price, deal.quantity, deal.trade_type, deal.time, deal.trade_id
-        _ = body.event_type
-    return len(frames) / (time.perf_counter() - began)
+        wrapper.channel, wrapper.symbol, wrapper.send_time  # noqa: B018 - reading is what is measured
+        for deal in wrapper.public_aggre_deals.deals:
+            deal.price, deal.quantity, deal.trade_type, deal.time, deal.trade_id  # noqa: B018
 
 
-def decoding(frames: Sequence[bytes]) -> float:
-    """Take frames through the feed's decoder; return frames per second."""
+def bare_sliced(frames: Sequence[bytes]) -> None:
+    """Do the same by a slice of the deals."""
+    parse = PushDataV3ApiWrapper.FromString
+    for data in frames:
+        wrapper = parse(data)
+        wrapper.channel, wrapper.symbol, wrapper.send_time  # noqa: B018
+        for deal in wrapper.public_aggre_deals.deals[:]:
+            deal.price, deal.quantity, deal.trade_type, deal.time, deal.trade_id  # noqa: B018
+
+
+def decoding(frames: Sequence[bytes]) -> None:
+    """Take frames through a feed's decoder that has not seen them yet."""
     feed = FeedDecoder(instruments(["BTCUSDT"])).feed
     now_ns = PushDataV3ApiWrapper.FromString(frames[-1]).send_time * 1_000_000
-    began = time.perf_counter()
     for data in frames:
         feed(1, data, now_ns)
-    return len(frames) / (time.perf_counter() - began)
 
 
 class Reader:
@@ -146,7 +185,6 @@ class Reader:
         """Make the client."""
         self.feed = MexcMarketData(symbols, instruments(symbols), NoRest(), f"ws://127.0.0.1:{port}/ws")
         self._batches: AsyncIterator[list[FeedItem]] = self.feed.batches()
-        self.rest: list[Trade] = []
 
     async def first(self, count: int) -> None:
         """Wait until each symbol has brought a trade."""
@@ -160,13 +198,13 @@ class Reader:
         batch = await anext(self._batches)
         return [event for item in batch for event in item.events if type(event) is Trade]
 
-    async def count(self, wanted: int) -> tuple[int, float, float]:
-        """Take so many trades; return how many came after the first ones, in how many seconds and processor seconds."""
+    async def count(self, wanted: int) -> Speed:
+        """Take so many trades; measure those that come after the first ones."""
         seen = first = len(await self.some())
         began, cpu = time.perf_counter(), time.process_time()
         while seen < wanted:
             seen += len(await self.some())
-        return seen - first, time.perf_counter() - began, time.process_time() - cpu
+        return Speed(seen - first, time.perf_counter() - began, time.process_time() - cpu)
 
     async def delays(self, wanted: int, patience_s: float) -> tuple[list[float], float]:
         """Take so many stamped trades; return the delay of each in microseconds, and the processor seconds."""
@@ -180,20 +218,112 @@ class Reader:
         return found, time.process_time() - cpu
 
 
-async def ours(source: Program, port: int, frames: int, rate: float) -> dict[str, Any]:
-    """Measure our client once."""
-    reader = Reader(port, ["BTCUSDT"])
-    async with reader.feed:
-        await reader.first(1)
+class Subjects:
+    """All that is measured in turns. Each client has a source of its own, which is idle while others are measured."""
+
+    def __init__(self, frames: int, *, with_ccxt: bool) -> None:
+        """Start the sources, and ccxt.pro."""
+        self.frames = frames
+        self.source, port = started()
+        self.reader = Reader(port, ["BTCUSDT"])
+        self.ccxt: tuple[Program, Program] | None = None
+        if with_ccxt:
+            source, port = started()
+            client = Program(str(CCXT_PYTHON), str(HERE / "feeds" / "ccxt_client.py"), f"ws://127.0.0.1:{port}/ws")
+            client.hear()
+            self.ccxt = source, client
+        self.pass_frames = [frame_of("BTCUSDT", n).replace(STAMP, b"00000.%08d" % n) for n in range(1, PASS + 1)]
+
+    def without_socket(self, work: Callable[[Sequence[bytes]], None]) -> Speed:
+        """Measure work on frames, as many as a client gets."""
+        passes = max(1, self.frames // PASS)
+        began, cpu = time.perf_counter(), time.process_time()
+        for _ in range(passes):
+            work(self.pass_frames)
+        return Speed(passes * PASS, time.perf_counter() - began, time.process_time() - cpu)
+
+    async def ours(self) -> Speed:
+        """Measure our client as fast as it goes."""
+        await self.source.later(f"flood {self.frames} 1")
+        speed = await self.reader.count(self.frames)
+        await self.source.later()
+        return speed
+
+    async def our_delays(self, rate: float) -> dict[str, float]:
+        """Measure our client at an even rate."""
+        self.source.tell(f"pace {rate} {DELAY_S}")
+        delays, _ = await self.reader.delays(round(rate * DELAY_S), 30)
+        await self.source.later()
+        return spread_us(delays)
+
+    def theirs(self) -> Speed:
+        """Measure ccxt.pro as fast as it goes."""
+        assert self.ccxt is not None
+        source, client = self.ccxt
+        frames = max(1_000, self.frames // CCXT_SHARE)
+        client.ask(f"count {frames}")
+        source.ask(f"flood {frames} 1")
+        seen = client.hear()
+        source.hear()
+        return Speed(seen["seen"], seen["seconds"], seen["cpu_s"])
+
+    def their_delays(self, rate: float) -> dict[str, float]:
+        """Measure ccxt.pro at an even rate."""
+        assert self.ccxt is not None
+        source, client = self.ccxt
+        client.ask(f"stamps {round(rate * DELAY_S)}")
+        source.tell(f"pace {rate} {DELAY_S}")
+        delays = client.hear()["us"]
+        source.hear()
+        return spread_us(delays)
+
+    def end(self) -> None:
+        """End the other processes."""
+        for program in (self.source, *(self.ccxt or ())[::-1]):
+            program.end()
+
+
+async def compare(subjects: Subjects, rounds: int, rate: float) -> dict[str, Any]:
+    """Measure all in turns."""
+    speeds: dict[str, list[Speed]] = {"bare": [], "bare_sliced": [], "decoder": [], "client": [], "ccxt_pro": []}
+    delays: dict[str, list[dict[str, float]]] = {"client": [], "ccxt_pro": []}
+    async with subjects.reader.feed:
+        await subjects.reader.first(1)
         gc.freeze()
-        source.tell(f"flood {frames} 1")
-        await asyncio.get_running_loop().run_in_executor(None, source.hear)
-        counted, seconds, cpu_s = await reader.count(frames)
-        await source.later()
-        source.tell(f"pace {rate} 5")
-        delays, _ = await reader.delays(round(rate * 5), 30)
-        await source.later()
-    return {"messages_per_s": counted / seconds, "cpu_us_per_message": cpu_s / counted * 1e6, **spread_us(delays)}
+        for number in range(rounds):
+            print(f"round {number + 1} of {rounds}", file=sys.stderr)
+            speeds["bare"].append(subjects.without_socket(bare))
+            speeds["bare_sliced"].append(subjects.without_socket(bare_sliced))
+            speeds["decoder"].append(subjects.without_socket(decoding))
+            speeds["client"].append(await subjects.ours())
+            if subjects.ccxt:
+                speeds["ccxt_pro"].append(subjects.theirs())
+        for number in range(DELAY_ROUNDS):
+            print(f"delays {number + 1} of {DELAY_ROUNDS}", file=sys.stderr)
+            delays["client"].append(await subjects.our_delays(rate))
+            if subjects.ccxt:
+                delays["ccxt_pro"].append(subjects.their_delays(rate))
+    found: dict[str, Any] = {}
+    for name, rows in speeds.items():
+        if rows:
+            found[name] = {
+                "messages_per_s": round(statistics.median(each.per_s for each in rows)),
+                "cpu_us_per_message": round(statistics.median(each.cpu_us for each in rows), 2),
+                **middle(delays.get(name, [])),
+            }
+    for name in ("decoder", "client"):
+        for base in ("bare", "bare_sliced"):
+            pairs = list(zip(speeds[name], speeds[base], strict=True))
+            found[f"{name}_to_{base}"] = round(statistics.median(each.per_s / other.per_s for each, other in pairs), 3)
+            found[f"{name}_to_{base}_cpu"] = round(
+                statistics.median(other.cpu_us / each.cpu_us for each, other in pairs), 3
+            )
+    if subjects.ccxt:
+        pairs = list(zip(speeds["client"], speeds["ccxt_pro"], strict=True))
+        found["client_to_ccxt"] = round(statistics.median(each.per_s / base.per_s for each, base in pairs), 1)
+    else:
+        found["ccxt_pro"] = "left out: run ./dev conformance once, it makes the environment"
+    return found
 
 
 async def load(source: Program, port: int) -> dict[str, Any]:
@@ -225,29 +355,9 @@ async def load(source: Program, port: int) -> dict[str, Any]:
         }
 
 
-def theirs(source: Program, port: int, frames: int, rate: float) -> dict[str, Any]:
-    """Measure ccxt.pro once."""
-    client = Program(str(CCXT_PYTHON), str(HERE / "feeds" / "ccxt_client.py"), f"ws://127.0.0.1:{port}/ws")
-    client.hear()
-    client.ask(f"count {frames}")
-    source.ask(f"flood {frames} 1")
-    seen = client.hear()
-    source.hear()
-    client.ask(f"stamps {round(rate * 5)}")
-    source.tell(f"pace {rate} 5")
-    stamped = client.hear()
-    source.hear()
-    client.end()
-    return {
-        "messages_per_s": seen["seen"] / seen["seconds"],
-        "cpu_us_per_message": seen["cpu_s"] / seen["seen"] * 1e6,
-        **spread_us(stamped["us"]),
-    }
-
-
 def middle(rounds: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Return the median of each number over the rounds."""
-    return {name: round(statistics.median(each[name] for each in rounds), 1) for name in rounds[0]}
+    return {name: round(statistics.median(each[name] for each in rounds), 1) for name in (rounds[0] if rounds else ())}
 
 
 def started() -> tuple[Program, int]:
@@ -259,25 +369,14 @@ def started() -> tuple[Program, int]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=200_000)
+    parser.add_argument("--frames", type=int, default=20_000, help="frames of each subject in a round")
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rate", type=float, default=1_000.0, help="messages per second where delay is measured")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-ccxt", action="store_true")
     options = parser.parse_args()
-    with_ccxt = CCXT_PYTHON.exists() and not options.no_ccxt
-    frames = [frame_of("BTCUSDT", n).replace(STAMP, b"00000.%08d" % n) for n in range(1, 50_001)]
-    bares, decoded, mine, other = [], [], [], []
-    for number in range(options.rounds):
-        print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-        bares.append(bare(frames))
-        decoded.append(decoding(frames))
-        source, port = started()
-        mine.append(asyncio.run(ours(source, port, options.frames, options.rate)))
-        source.end()
-        if with_ccxt:
-            source, port = started()
-            other.append(theirs(source, port, max(1_000, options.frames // 5), options.rate))
-            source.end()
+    subjects = Subjects(options.frames, with_ccxt=CCXT_PYTHON.exists() and not options.no_ccxt)
+    found = asyncio.run(compare(subjects, options.rounds, options.rate))
+    subjects.end()
     print("load", file=sys.stderr)
     if hasattr(os, "sched_setaffinity"):
         source, port = started()
@@ -286,24 +385,14 @@ def main() -> None:
         source, port = started()
     loaded = asyncio.run(load(source, port))
     source.end()
-    result: dict[str, Any] = {
+    result = {
         "rounds": options.rounds,
         "frames": options.frames,
         "rate_of_delays": options.rate,
-        "claire": middle(mine),
-        "ccxt_pro": middle(other) if other else "left out: run ./dev conformance once, it makes the environment",
-        "bare_protobuf_per_s": round(statistics.median(bares)),
-        "decoder_per_s": round(statistics.median(decoded)),
-        "decoder_to_bare": round(statistics.median(d / b for d, b in zip(decoded, bares, strict=True)), 3),
-        "client_to_bare": round(
-            statistics.median(m["messages_per_s"] / b for m, b in zip(mine, bares, strict=True)), 3
-        ),
+        **found,
         "load": loaded,
         "load_average": round(os.getloadavg()[0], 2),
     }
-    if other:
-        ratios = [m["messages_per_s"] / o["messages_per_s"] for m, o in zip(mine, other, strict=True)]
-        result["client_to_ccxt"] = round(statistics.median(ratios), 1)
     print(json.dumps(result, indent=2))
 
 
