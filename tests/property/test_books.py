@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claire.model.books import Books, Posting
-from claire.model.decisions import Fill
+from claire.model.decisions import Adjustment, Fill
 from claire.model.instrument import Instrument
 from claire.model.market import Side
 from claire.model.money import decimal_of, round_units, units_of
@@ -21,7 +21,7 @@ INSTRUMENTS = (COARSE, FINE, MINUTE)
 prices = st.integers(1, 20_000)
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["buy", "buy", "sell", "sell", "transfer", "mark", "dust"]),
+        st.sampled_from(["buy", "buy", "sell", "sell", "transfer", "mark", "dust", "adjust"]),
         st.integers(0, 2),  # which symbol
         st.sampled_from(["a", "b"]),  # which strategy
         prices,
@@ -49,12 +49,27 @@ def fee_of(kind: str, bps: int, instrument: Instrument, ticks: int, lots: int) -
     return {"fee": sign * value, "fee_asset": "USDT", "fee_value": sign * value}
 
 
+def adjust(made: Books, instrument: Instrument, owner: str, size: int) -> list[Posting]:
+    """Correct cash, dust or a position by hand, up or down, where that fits."""
+    symbol, amount = instrument.symbol, decimal_of((size - 500) * 10**13)
+    wishes = (
+        Adjustment("USDT", amount, "me", "a test", T0),
+        Adjustment("BNB", amount, "me", "a test", T0),
+        Adjustment(instrument.base, amount, "me", "a test", T0, symbol=symbol),
+        Adjustment(instrument.base, amount, "me", "a test", T0, owner, symbol),
+    )
+    wish = wishes[size % 4]
+    return [] if made.why_not(wish) else made.adjust(wish)
+
+
 def carry_out(made: Books, step) -> list[Posting]:
     """Book one step if it is possible."""
     what, which, owner, ticks, size, fee_kind, bps = step
     instrument = INSTRUMENTS[which]
     symbol = instrument.symbol
     position = made.positions.get((owner, symbol))
+    if what == "adjust":
+        return adjust(made, instrument, owner, size)
     if what == "transfer":
         return made.transfer((size - 400) * 10**15 + ticks, T0)
     if what == "mark":

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from claire.model.books import Position, Posting
+from claire.model.decisions import Adjustment
 from claire.model.market import Side
 from claire.model.money import decimal_of, units_of
 from claire.model.orders import OrderState
@@ -181,3 +182,56 @@ def test_every_kind_of_transaction_sums_to_zero():
     ):
         assert postings
         assert not any(sums(postings).values())
+
+
+def by_hand(asset: str, amount: str, **more: str) -> Adjustment:
+    return Adjustment(asset, Decimal(amount), "ada", "the venue lost a trade", T0, **more)
+
+
+def test_a_correction_by_hand_names_who_and_why_and_counts_as_a_transfer():
+    made = books()
+    postings = made.adjust(by_hand("USDT", "-3.5"))
+    assert lines(postings) == [("cash", "USDT", Decimal("-3.5")), ("adjustments", "USDT", Decimal("3.5"))]
+    assert {posting.cause for posting in postings} == {"adjustment by ada: the venue lost a trade"}
+    assert made.equity_units == units_of("996.5")
+    assert made.transfer_units == units_of("996.5")
+    assert made.realised_units == 0
+
+
+def test_what_a_correction_takes_from_a_position_leaves_at_its_average_cost():
+    made = books()
+    made.apply(fill(BUY, 10_000, 100))
+    made.marks[SYMBOL].price_ticks = 20_000
+    made.adjust(by_hand("ABC", "-0.25", strategy_id="s", symbol=SYMBOL))
+    position = made.positions[KEY]
+    assert (position.base_units, position.cost_units) == (units_of("0.75"), units_of(75))
+    assert made.unrealised_units == units_of(75)
+    assert made.equity_units == units_of(1050)
+
+
+def test_what_a_correction_adds_to_dust_comes_at_the_mark():
+    made = books()
+    made.marks[SYMBOL].price_ticks = 20_000
+    made.adjust(by_hand("ABC", "0.001", symbol=SYMBOL))
+    assert (made.dust[SYMBOL].base_units, made.dust[SYMBOL].cost_units) == (units_of("0.001"), units_of("0.2"))
+    assert made.unrealised_units == 0
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        (by_hand("USDT", "0"), "changes nothing"),
+        (by_hand("ABC", "1", symbol="XYZUSDT"), "not a symbol of this run"),
+        (by_hand("USDT", "1", symbol=SYMBOL), "held in ABC"),
+        (by_hand("ABC", "1", strategy_id="t", symbol=SYMBOL), "t holds no ABCUSDT"),
+        (by_hand("ABC", "-2", strategy_id="s", symbol=SYMBOL), "only 1 ABC are held"),
+        (by_hand("ABC", "-1", symbol=SYMBOL), "only 0 ABC are held"),
+    ],
+)
+def test_a_correction_that_does_not_fit_changes_nothing(wish, says):
+    made = books()
+    made.apply(fill(BUY, 10_000, 100))
+    before = made.equity_units, made.transactions, dict(made.cash)
+    with pytest.raises(ValueError, match=says):
+        made.adjust(wish)
+    assert (made.equity_units, made.transactions, made.cash) == before

@@ -189,7 +189,7 @@ class Pipeline:
         """Correct the books, because an operator said so.
 
         Raises:
-            ValueError: the correction does not fit the books (`Books.adjust`); nothing has changed then.
+            ValueError: the correction does not fit the books (`Books.why_not`); nothing has changed then.
         """
         self._run((adjustment,))
         self.snapshot()

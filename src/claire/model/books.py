@@ -12,10 +12,10 @@ from decimal import Decimal
 
 from msgspec import Struct, field
 
-from claire.model.decisions import Fill, OrderEvent
+from claire.model.decisions import Adjustment, Fill, OrderEvent
 from claire.model.instrument import Instrument
 from claire.model.market import Mark, Side
-from claire.model.money import DECIMALS, divide_half_even, units_of
+from claire.model.money import DECIMALS, decimal_text, divide_half_even, units_of
 from claire.model.orders import TERMINAL
 
 
@@ -24,12 +24,12 @@ class Posting(Struct, frozen=True):
 
     transaction_no: int
     account: str
-    """``cash``, ``market``, ``fees``, ``capital``, ``position/STRATEGY/SYMBOL`` or ``dust/SYMBOL``."""
+    """``cash``, ``market``, ``fees``, ``capital``, ``adjustments``, ``position/STRATEGY/SYMBOL`` or ``dust/SYMBOL``."""
     asset: str
     units: int
     ts_event_ns: int
     cause: str
-    """What happened: ``transfer``, ``order 7 fill PAPER-T-9``, ``dust``."""
+    """What happened: ``transfer``, ``order 7 fill PAPER-T-9``, ``dust``, ``adjustment by NAME: REASON``."""
 
 
 class Transaction(Struct, frozen=True):
@@ -113,10 +113,15 @@ class Position(Struct):
         return self.bought_lots == 0
 
     def _cost_of(self, base_units: int, instrument: Instrument) -> int:
-        if base_units == self.base_units:
-            return self.cost_units
-        step: int = 10 ** (DECIMALS - instrument.quote_decimals)
-        return divide_half_even(self.cost_units * base_units, self.base_units * step) * step
+        return _share(self.cost_units, base_units, self.base_units, instrument)
+
+
+def _share(cost_units: int, part_units: int, base_units: int, instrument: Instrument) -> int:
+    """What a part of a holding cost, rounded half-even at the quote scale; all of it cost everything."""
+    if part_units == base_units:
+        return cost_units
+    step: int = 10 ** (DECIMALS - instrument.quote_decimals)
+    return divide_half_even(cost_units * part_units, base_units * step) * step
 
 
 class Dust(Struct):
@@ -163,6 +168,63 @@ class Books(Struct):
         self.cash[self.currency] = self.cash.get(self.currency, 0) + units
         self.transfer_units += units
         return self._post("transfer", ts_event_ns, ("cash", self.currency, units), ("capital", self.currency, -units))
+
+    def adjust(self, adjustment: Adjustment) -> list[Posting]:
+        """Book an operator's correction: of cash, of a position, or of dust. What it is worth counts as a transfer.
+
+        What leaves a position leaves at its average cost; what comes to one comes at the mark.
+
+        Raises:
+            ValueError: it does not fit these books (`why_not`); nothing has changed then.
+        """
+        fault = self.why_not(adjustment)
+        if fault:
+            raise ValueError(fault)
+        units, asset = units_of(adjustment.amount), adjustment.asset
+        if not adjustment.symbol:
+            self.cash[asset] = self.cash.get(asset, 0) + units
+            if asset == self.currency:
+                self.transfer_units += units
+            owner = "cash"
+        else:
+            owner = self._adjust_held(adjustment, units)
+        cause = f"adjustment by {adjustment.operator}: {adjustment.reason}"
+        return self._post(cause, adjustment.ts_event_ns, (owner, asset, units), ("adjustments", asset, -units))
+
+    def why_not(self, adjustment: Adjustment) -> str:
+        """Return why a correction does not fit these books, as a sentence; empty: it does."""
+        symbol, units = adjustment.symbol, units_of(adjustment.amount)
+        if not units:
+            return "a correction of 0 changes nothing"
+        if not symbol:
+            return ""
+        if symbol not in self.instruments:
+            return f"{symbol} is not a symbol of this run"
+        held = self._held(adjustment.strategy_id, symbol)
+        base = self.instruments[symbol].base
+        if adjustment.asset != base:
+            return f"{symbol} is held in {base}, not in {adjustment.asset}"
+        if held is None and adjustment.strategy_id:
+            return f"{adjustment.strategy_id} holds no {symbol}; what nobody owns is booked as dust/{symbol}"
+        has = held.base_units if held is not None else 0
+        return f"only {decimal_text(has)} {base} are held there" if has + units < 0 else ""
+
+    def _adjust_held(self, adjustment: Adjustment, units: int) -> str:
+        symbol, strategy_id = adjustment.symbol, adjustment.strategy_id
+        held = self._held(strategy_id, symbol)
+        if held is None:
+            held = self.dust[symbol] = Dust()
+        instrument = self.instruments[symbol]
+        worth = (
+            self._value(symbol, units) if units > 0 else -_share(held.cost_units, -units, held.base_units, instrument)
+        )
+        held.base_units += units
+        held.cost_units += worth
+        self.transfer_units += worth
+        return f"position/{strategy_id}/{symbol}" if strategy_id else f"dust/{symbol}"
+
+    def _held(self, strategy_id: str, symbol: str) -> "Position | Dust | None":
+        return self.positions.get((strategy_id, symbol)) if strategy_id else self.dust.get(symbol)
 
     def apply(self, fill: Fill) -> list[Posting]:
         """Book one fill: the exchange of quote for base, and its fee in whatever asset it was charged."""

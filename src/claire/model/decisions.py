@@ -288,6 +288,21 @@ class Adopted(Struct, frozen=True, tag_field="event", tag="adopted"):
     ts_event_ns: int
 
 
+class Adjustment(Struct, frozen=True, tag_field="event", tag="adjustment"):
+    """An operator corrects the books by hand, because they and the venue disagree. An input: a replay has it too."""
+
+    asset: str
+    amount: Decimal
+    """What comes to the books; negative: what leaves them."""
+    operator: str
+    reason: str
+    ts_event_ns: int
+    strategy_id: str = ""
+    """Whose position it is; empty: cash, or the dust of `symbol`."""
+    symbol: str = ""
+    """Of the position or the dust; empty: cash."""
+
+
 class RoundTrip(Struct, frozen=True, tag_field="event", tag="round_trip"):
     """A strategy was flat, held a position, and is flat again."""
 

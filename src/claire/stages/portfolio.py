@@ -11,7 +11,7 @@ from fractions import Fraction
 from msgspec import Struct, field
 
 from claire.model.books import Books, PortfolioSnapshot, Position, Transaction
-from claire.model.decisions import Fill, OrderEvent, PositionDusted, RoundTrip, Signal
+from claire.model.decisions import Adjustment, Fill, OrderEvent, PositionDusted, RoundTrip, Signal
 from claire.model.instrument import Instrument
 from claire.model.money import decimal_of, divide_half_even
 
@@ -62,6 +62,14 @@ class Portfolio:
         """End the round trip of a position that became too small to sell."""
         position = self.state.books.positions[event.strategy_id, event.symbol]
         return self._flat(event.strategy_id, event.symbol, event.ts_event_ns, position)
+
+    def on_adjustment(self, adjustment: Adjustment) -> Sequence[Transaction]:
+        """Book an operator's correction; like a transfer it shifts the peak, and is no loss."""
+        books = self.state.books
+        before = books.equity_units
+        postings = books.adjust(adjustment)
+        self.state.peak_units += books.equity_units - before
+        return (Transaction(postings),)
 
     def on_valuation(self) -> None:
         """Look at equity: follow the peak and the deepest fall from it."""

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from claire.model.books import Books
 from claire.model.decisions import (
+    Adjustment,
     AllocationDecision,
     Code,
     ControlEvent,
@@ -176,6 +177,15 @@ class Risk:
         if reservation is not None:
             reservation.leaves_lots -= fill.quantity_lots
         self.on_valuation(fill.ts_event_ns)
+
+    def on_adjustment(self, adjustment: Adjustment) -> None:
+        """Book an operator's correction; like a transfer it shifts the day's start, and trips nothing."""
+        state = self.state
+        before = state.books.equity_units
+        state.books.adjust(adjustment)
+        if state.day >= 0:
+            state.day_start_equity += state.books.equity_units - before
+            state.day_floor = state.day_start_equity - _percent(state.day_start_equity, self.rules.max_daily_loss_pct)
 
     def on_order(self, event: OrderEvent) -> None:
         """Release the reservation of an order that reached a terminal state."""
