@@ -188,3 +188,73 @@ def test_an_exit_net_of_fees_in_base_leaves_nothing_unexplained():
     made.to_dust("s", SYMBOL, T0)
     assert made.dust[SYMBOL].base_units == units_of("0.00876544")
     assert made.equity_units == units_of(1000) + made.realised_units + made.unrealised_units - made.fee_units
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> list[Fill]:
+    """Fills of several orders of two strategies in one symbol; some sell more than was ever bought."""
+    made = []
+    for number in range(draw(st.integers(1, 9))):
+        side, ticks = draw(st.sampled_from([Side.BUY, Side.SELL])), draw(st.integers(1, 20_000))
+        lots, owner = draw(st.integers(1, 300)), draw(st.sampled_from("ab"))
+        fee = fee_of(
+            draw(st.sampled_from(["none", "quote", "base", "third"])), draw(st.integers(0, 50)), COARSE, ticks, lots
+        )
+        made.append(fill(side, ticks, lots, number, number, strategy_id=owner, trade_id=f"t{number}", **fee))
+    return made
+
+
+@given(stories(), st.data())
+def test_every_fill_can_be_booked_in_any_order_and_nothing_is_lost(story: list[Fill], data: st.DataObject):
+    outcomes = []
+    for fills in (story, data.draw(st.permutations(story))):
+        made = books("1000", (COARSE,))
+        ledger: dict[tuple[str, str], int] = {}
+        for one in fills:
+            postings = made.apply(one)
+            key = (one.strategy_id, SYMBOL)
+            if one.side is Side.SELL and key in made.positions and data.draw(st.booleans()):
+                postings += made.to_dust(*key, T0)  # the round trip ends here
+            sums: dict[str, int] = {}
+            for posting in postings:
+                sums[posting.asset] = sums.get(posting.asset, 0) + posting.units
+                line = (posting.account, posting.asset)
+                ledger[line] = ledger.get(line, 0) + posting.units
+            assert not any(sums.values())
+            explained = made.realised_units + made.unrealised_units - made.fee_units + made.transfer_units
+            assert made.equity_units == explained
+            assert all(position.base_units >= 0 and not position.is_flat for position in made.positions.values())
+        dust = made.dust[SYMBOL].base_units if SYMBOL in made.dust else 0
+        for owner in "ab":
+            position = made.positions.get((owner, SYMBOL))
+            assert ledger.get((f"position/{owner}/{SYMBOL}", "ABC"), 0) == (position.base_units if position else 0)
+        assert ledger.get((f"dust/{SYMBOL}", "ABC"), 0) == dust
+        base = dust + sum(position.base_units for position in made.positions.values())
+        outcomes.append((made.cash, base, made.fee_units, made.equity_units))
+    assert outcomes[0] == outcomes[1]
+
+
+@given(stories(), st.data())
+def test_who_never_sells_more_than_it_owns_ends_with_the_same_position_in_any_such_order(
+    story: list[Fill], data: st.DataObject
+):
+    owned: dict[str, int] = {}
+    covered = []
+    for one in story:
+        gone = one.quantity_lots * COARSE.lot_units + (units_of(one.fee) if one.fee_asset == "ABC" else 0)
+        if one.side is Side.BUY:
+            gone = units_of(one.fee) - one.quantity_lots * COARSE.lot_units if one.fee_asset == "ABC" else -gone
+        if gone <= owned.get(one.strategy_id, 0):
+            owned[one.strategy_id] = owned.get(one.strategy_id, 0) - gone
+            covered.append(one)
+    late = data.draw(st.permutations([one for one in covered if one.side is Side.BUY]))
+    reordered = [*late, *data.draw(st.permutations([one for one in covered if one.side is Side.SELL]))]
+    outcomes = []
+    for fills in (covered, reordered):
+        made = books("1000", (COARSE,))
+        for one in fills:
+            made.apply(one)
+        assert made.dust == {}
+        outcomes.append((made.cash, made.fee_units, {key: p.base_units for key, p in made.positions.items()}))
+    first, second = outcomes
+    assert first == second

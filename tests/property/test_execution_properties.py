@@ -6,13 +6,13 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claire.model.decisions import Fill, OrderEvent, VenueReport
+from claire.model.decisions import Cancel, ControlEvent, Fill, OrderEvent, TradingState, VenueReport
 from claire.model.market import Side
 from claire.model.orders import TRANSITIONS, Evidence, OrderState, OrderType
-from claire.stages.execution import Execution
+from claire.stages.execution import LATE_LIVE, Execution
 from tests.contract.venue_desk import PaperDesk, intent
 
-ENDS = st.sampled_from([None, Evidence.CANCELED, Evidence.EXPIRED, Evidence.REJECTED])
+ENDS = st.sampled_from([None, Evidence.CANCELED, Evidence.EXPIRED, Evidence.REJECTED, Evidence.ABSENT])
 
 
 @st.composite
@@ -44,12 +44,16 @@ def live_through(
     told = [event for event in events if isinstance(event, OrderEvent)]
     for before, after in pairwise(told):
         assert after.state is before.state or after.state in TRANSITIONS[before.state]
-        assert (after.state, after.filled_lots) != (before.state, before.filled_lots)
+        assert (after.state, after.filled_lots) != (before.state, before.filled_lots) or after.reason == LATE_LIVE
         assert after.filled_lots >= before.filled_lots
     fills = sorted(
         (event.trade_id, event.price_ticks, event.quantity_lots) for event in events if isinstance(event, Fill)
     )
     life = execution.orders[1].life
+    halts = [event for event in events if isinstance(event, ControlEvent)]
+    assert len(halts) == life.late_live
+    assert all((halt.state, halt.operator) == (TradingState.HALTED, LATE_LIVE) for halt in halts)
+    assert sum(isinstance(event, Cancel) for event in events) <= len(halts)
     assert (told[-1].state, told[-1].filled_lots) == (life.state, life.filled_lots)
     assert sum(lots for _, _, lots in fills) == life.filled_lots <= quantity_lots
     return life.state, life.filled_lots, fills

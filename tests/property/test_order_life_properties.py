@@ -9,7 +9,7 @@ from claire.model.orders import TRANSITIONS, Evidence, OrderLife, OrderState, st
 
 E = Evidence
 FROM_VENUE = (E.ACKNOWLEDGED, E.CANCEL_REFUSED, E.CANCELED, E.EXPIRED, E.REJECTED)
-OURS = (E.CANCEL_REQUESTED, E.UNKNOWN)
+OURS = (E.CANCEL_REQUESTED, E.UNKNOWN, E.ABSENT)
 QUANTITY = 12
 
 evidence = st.lists(st.sampled_from(FROM_VENUE + OURS), max_size=6)
@@ -41,6 +41,10 @@ def test_the_final_order_depends_on_what_happened_not_on_the_order_of_hearing_it
     shuffled = hear(second, data.draw(st.permutations([*events, *repeated])))
     assert (first.state, first.filled_lots) == (second.state, second.filled_lots)
     assert second.filled_lots == sum(sizes)
+    assert first.leaves_lots == second.leaves_lots
+    if E.REJECTED not in heard:
+        alive = E.ACKNOWLEDGED in heard or bool(sizes)
+        assert first.late_live is second.late_live is (alive and E.ABSENT in heard)
     for states in (once, shuffled):
         assert all(after is before or after in TRANSITIONS[before] for before, after in pairwise(states))
 

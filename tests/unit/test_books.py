@@ -94,12 +94,13 @@ def test_a_partial_exit_takes_its_share_of_the_cost_rounded_half_even_at_the_quo
     assert (position.base_units, position.cost_units) == (0, 0)
 
 
-def test_selling_more_than_is_owned_is_refused_and_changes_nothing_of_the_position():
+def test_a_position_that_a_late_fill_oversells_is_sold_and_not_below_nothing():
     position = Position()
     position.apply(fill(BUY, 10_000, 100), ABC)
-    with pytest.raises(ValueError, match="order 1 sells more than is owned"):
-        position.apply(fill(SELL, 10_000, 101), ABC)
-    assert position.base_units == units_of(1)
+    late = fill(SELL, 11_000, 130)
+    assert position.missing(late, ABC) == units_of("0.3")
+    assert position.apply(late, ABC) == units_of(10)  # what was missing went at the price that it was sold at
+    assert (position.base_units, position.cost_units, position.sold_lots) == (0, 0, 130)
 
 
 def test_a_position_remembers_when_it_began_and_not_when_it_grew():
@@ -112,8 +113,62 @@ def test_a_position_remembers_when_it_began_and_not_when_it_grew():
 def test_a_strategy_cannot_sell_what_another_owns():
     made = books()
     made.apply(fill(BUY, 10_000, 100, strategy_id="a"))
-    with pytest.raises(ValueError, match="b ABCUSDT"):
-        made.apply(fill(SELL, 10_000, 100, strategy_id="b"))
+    made.apply(fill(SELL, 10_000, 100, strategy_id="b"))
+    assert made.positions["a", SYMBOL].base_units == units_of(1)
+    assert made.dust[SYMBOL].base_units == units_of(-1)
+
+
+def test_a_late_sale_takes_its_coins_back_out_of_the_dust_at_what_they_cost():
+    made = books()
+    made.apply(fill(BUY, 10_000, 100))
+    made.apply(fill(SELL, 11_000, 60))
+    made.to_dust("s", SYMBOL, T0)
+    postings = made.apply(fill(SELL, 12_000, 30, order_no=2, trade_id="9"))
+    assert lines(postings) == [
+        ("position/s/ABCUSDT", "ABC", Decimal("-0.3")),
+        ("market", "ABC", Decimal("0.3")),
+        ("cash", "USDT", Decimal(36)),
+        ("market", "USDT", Decimal(-36)),
+        ("position/s/ABCUSDT", "ABC", Decimal("0.3")),
+        ("dust/ABCUSDT", "ABC", Decimal("-0.3")),
+    ]
+    assert made.positions == {}
+    assert (made.dust[SYMBOL].base_units, made.dust[SYMBOL].cost_units) == (units_of("0.1"), units_of(10))
+    assert made.realised_units == units_of(6 + 6)
+
+
+def test_a_late_sale_of_more_than_the_books_ever_held_sells_coins_from_outside_and_owes_them():
+    made = books()
+    made.apply(fill(SELL, 10_000, 100))
+    dust = made.dust[SYMBOL]
+    assert (dust.base_units, dust.cost_units, made.realised_units) == (units_of(-1), units_of(-100), 0)
+    assert made.equity_units == units_of(1_000)
+    made.marks[SYMBOL].price_ticks = 11_000
+    assert (made.equity_units, made.unrealised_units) == (units_of(990), units_of(-10))
+    assert not made.is_at_rest
+    made.apply(fill(BUY, 10_500, 100))
+    made.to_dust("s", SYMBOL, T0)  # gives them back: nothing is owed, and what it cost is realised
+    assert made.dust == {}
+    assert made.is_at_rest
+    assert (made.realised_units, made.equity_units) == (units_of(-5), units_of(995))
+
+
+def test_an_adopted_position_moves_with_its_history_and_joins_what_is_there():
+    made = books()
+    made.apply(fill(BUY, 10_000, 100, at_s=5, strategy_id="old"))
+    made.apply(fill(BUY, 11_000, 100, at_s=3, strategy_id="new"))
+    before = made.equity_units
+    postings = made.adopt("old", "new", SYMBOL, T0)
+    assert lines(postings) == [
+        ("position/old/ABCUSDT", "ABC", Decimal(-1)),
+        ("position/new/ABCUSDT", "ABC", Decimal(1)),
+    ]
+    assert list(made.positions) == [("new", SYMBOL)]
+    position = made.positions["new", SYMBOL]
+    assert (position.base_units, position.cost_units, position.bought_lots) == (units_of(2), units_of(210), 200)
+    assert (position.entry_ns, made.equity_units) == (T0 + 3_000_000_000, before)
+    with pytest.raises(KeyError):
+        made.adopt("old", "new", SYMBOL, T0)
 
 
 @pytest.mark.parametrize(

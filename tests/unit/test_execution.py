@@ -4,7 +4,17 @@ from decimal import Decimal
 
 import pytest
 
-from claire.model.decisions import Cancel, Fill, Intent, OrderEvent, SetTimer, Submit, VenueReport
+from claire.model.decisions import (
+    Cancel,
+    ControlEvent,
+    Fill,
+    Intent,
+    OrderEvent,
+    SetTimer,
+    Submit,
+    TradingState,
+    VenueReport,
+)
 from claire.model.market import Side, Timer
 from claire.model.orders import Evidence, IllegalTransition, OrderState, OrderType
 from claire.stages.execution import Execution
@@ -129,9 +139,12 @@ class TestReports:
         assert isinstance(order, OrderEvent)
         assert (order.state, order.filled_lots, order.reason) == (S.CANCELED, 4, "")
 
-    def test_a_report_on_an_unknown_order_raises(self) -> None:
-        with pytest.raises(ValueError, match="reports on order 9"):
-            Execution().on_report(heard(E.ACKNOWLEDGED, 9))
+    @pytest.mark.parametrize("order_no", [0, 2, 9])
+    def test_a_report_on_an_order_that_was_never_sent_raises(self, order_no: int) -> None:
+        execution = Execution()
+        execution.on_intent(ask(1))
+        with pytest.raises(ValueError, match=f"reports on order {order_no} .*, which was never sent"):
+            execution.on_report(heard(E.ACKNOWLEDGED, order_no))
 
     def test_a_report_that_says_nothing_raises(self) -> None:
         execution = Execution()
@@ -148,8 +161,58 @@ class TestReports:
     def test_a_report_against_the_table_raises(self) -> None:
         execution = Execution()
         execution.on_intent(ask())
+        execution.on_report(heard(E.ACKNOWLEDGED))
         with pytest.raises(IllegalTransition):
-            execution.on_report(heard(E.ABSENT))
+            execution.on_report(heard(E.NOT_SENT))
+
+
+class TestLateLive:
+    """An order that is found alive after it was proven not to be."""
+
+    def absent(self) -> Execution:
+        execution = Execution()
+        execution.on_intent(ask())
+        execution.on_report(heard(E.UNKNOWN))
+        assert states(execution.on_report(heard(E.ABSENT))) == [S.ABSENT]
+        return execution
+
+    def test_it_stays_absent_is_canceled_and_trading_halts(self) -> None:
+        execution = self.absent()
+        order, cancel, halt = execution.on_report(heard(E.ACKNOWLEDGED, at_ns=300))
+        assert isinstance(order, OrderEvent)
+        assert (order.state, order.reason, order.venue_order_id) == (S.ABSENT, "late live", "V1")
+        assert cancel == Cancel(1, "ABCUSDT", 300)
+        assert halt == ControlEvent(
+            TradingState.HALTED, "order 1 (test: BUY ABCUSDT, c1) is alive; it was taken for ABSENT", "late live", 300
+        )
+        assert execution.on_report(heard(E.ACKNOWLEDGED)) == ()
+
+    def test_its_fills_are_booked_and_it_halts_once(self) -> None:
+        execution = self.absent()
+        fill, order, cancel, halt = execution.on_report(traded("a", 4))
+        assert isinstance(fill, Fill)
+        assert isinstance(order, OrderEvent)
+        assert (order.state, order.filled_lots, order.reason) == (S.ABSENT, 4, "late live")
+        assert isinstance(cancel, Cancel)
+        assert isinstance(halt, ControlEvent)
+        fill, order = execution.on_report(traded("b", 6))
+        assert isinstance(fill, Fill)
+        assert isinstance(order, OrderEvent)
+        assert (order.state, order.reason) == (S.FILLED, "late fill")
+
+    def test_one_that_filled_at_once_cannot_be_canceled_and_halts_all_the_same(self) -> None:
+        outputs = self.absent().on_report(traded("a", 10))
+        assert [type(output) for output in outputs] == [Fill, OrderEvent, ControlEvent]
+        assert states(outputs) == [S.FILLED]
+
+    def test_an_order_that_is_open_when_its_absence_is_reported_is_as_strange(self) -> None:
+        execution = Execution()
+        execution.on_intent(ask())
+        execution.on_report(heard(E.ACKNOWLEDGED))
+        outputs = execution.on_report(heard(E.ABSENT))
+        assert [type(output) for output in outputs] == [OrderEvent, Cancel, ControlEvent]
+        assert states(outputs) == [S.ABSENT]
+        assert execution.live == ()
 
 
 class TestExpiry:
@@ -187,6 +250,14 @@ class TestExpiry:
 
 
 class TestMemory:
+    def test_with_a_venue_outside_nothing_is_ever_forgotten(self) -> None:
+        execution = Execution(remember_ns=None)
+        execution.on_intent(ask(1))
+        execution.on_report(traded("a", 10))
+        execution.on_intent(ask(2, at_ns=400 * DAY_NS))
+        assert execution.on_report(traded("a", 10, at_ns=401 * DAY_NS)) == ()
+        assert (list(execution.orders), len(execution.finished)) == ([1, 2], 0)
+
     def test_finished_orders_are_forgotten_after_a_day_and_live_ones_never(self) -> None:
         execution = Execution()
         execution.on_intent(ask(1))
@@ -196,8 +267,13 @@ class TestMemory:
         assert list(execution.orders) == [1, 2, 3]
         execution.on_intent(ask(4, at_ns=201 + DAY_NS))
         assert list(execution.orders) == [2, 3, 4]
-        with pytest.raises(ValueError, match="finished more than 86400 s ago"):
-            execution.on_report(traded("a", 10, at_ns=202 + DAY_NS))
+        assert execution.on_report(heard(E.CANCELED, at_ns=202 + DAY_NS)) == ()
+        (halt,) = execution.on_report(traded("a", 10, at_ns=202 + DAY_NS))
+        assert isinstance(halt, ControlEvent)
+        assert (halt.state, halt.operator) == (TradingState.HALTED, "forgotten order")
+        assert halt.reason.startswith("order 1 executed (trade a) long after it had finished")
+        with pytest.raises(ValueError, match="an intent is sent once"):
+            execution.on_intent(ask(1, at_ns=203 + DAY_NS))
 
     def test_an_expiry_timer_of_a_forgotten_order_does_nothing(self) -> None:
         execution = Execution()

@@ -90,6 +90,43 @@ def test_an_order_found_alive_after_its_absence_was_proven_stays_absent_and_its_
     assert order.state is S.FILLED
 
 
+@pytest.mark.parametrize("void", [(E.ABSENT,), (E.UNKNOWN, E.ABSENT), (E.NOT_SENT,), (E.REJECTED,)])
+@pytest.mark.parametrize("lots", [0, 4, 10])
+def test_an_order_that_never_was_and_is_heard_of_alive_is_marked(void: tuple[Evidence, ...], lots: int) -> None:
+    order = life(E.SENT, *void)
+    state = order.state
+    assert not order.late_live
+    if lots:
+        assert order.fill("a", lots)
+    else:
+        assert not order.note(E.ACKNOWLEDGED)
+    assert order.late_live
+    assert order.state is (S.FILLED if lots == 10 else state)
+    assert order.may_work is (lots < 10)
+
+
+@pytest.mark.parametrize("heard", list(permutations([E.UNKNOWN, E.ACKNOWLEDGED, E.ABSENT])))
+def test_the_proof_of_absence_is_wrong_whether_it_comes_before_or_after_the_sign_of_life(
+    heard: tuple[Evidence, ...],
+) -> None:
+    order = life(E.SENT, *heard)
+    assert (order.state, order.late_live, order.may_work) == (S.ABSENT, True, True)
+
+
+def test_an_order_that_the_venue_took_in_and_then_refused_is_nothing_strange() -> None:
+    order = life(E.SENT, E.ACKNOWLEDGED, E.REJECTED)
+    assert (order.state, order.late_live) == (S.REJECTED, False)
+
+
+def test_a_late_end_ends_what_was_late_alive_and_the_mark_stays() -> None:
+    order = life(E.SENT, E.ABSENT, E.ACKNOWLEDGED, E.CANCELED)
+    assert (order.state, order.late_live, order.may_work) == (S.CANCELED, True, False)
+
+
+def test_an_end_heard_of_an_order_that_was_absent_is_no_sign_of_life() -> None:
+    assert not life(E.SENT, E.UNKNOWN, E.ABSENT, E.CANCELED).late_live
+
+
 def test_a_late_fill_counts_and_a_complete_one_wins_over_the_cancel() -> None:
     order = life(E.SENT, E.ACKNOWLEDGED, E.CANCELED)
     assert order.fill("a", 4)
@@ -117,8 +154,6 @@ def test_an_order_that_never_left_ends_there(heard: tuple[Evidence, ...]) -> Non
         ((), E.UNKNOWN),
         ((E.SENT, E.ACKNOWLEDGED), E.NOT_SENT),
         ((E.SENT, E.UNKNOWN), E.NOT_SENT),
-        ((E.SENT,), E.ABSENT),
-        ((E.SENT, E.ACKNOWLEDGED), E.ABSENT),
     ],
 )
 def test_what_the_table_does_not_list_raises(heard: tuple[Evidence, ...], impossible: Evidence) -> None:

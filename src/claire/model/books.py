@@ -59,11 +59,11 @@ class Position(Struct):
     fee_units: int = 0
     """Fees since the entry, valued in the quote asset."""
 
-    def apply(self, fill: Fill, instrument: Instrument) -> int:
+    def apply(self, fill: Fill, instrument: Instrument, missing_cost: int | None = None) -> int:
         """Take in one fill; return the profit that it realises, in quote units and without fees.
 
-        Raises:
-            ValueError: the fill sells more than is owned.
+        A fill that sells more than is owned (a late one, of an order that was thought to be over) sells all of it; what
+        is `missing` comes from elsewhere, at `missing_cost` or else at the fill's own price.
         """
         notional = instrument.notional(fill.price_ticks, fill.quantity_lots)
         base = fill.quantity_lots * instrument.lot_units
@@ -80,8 +80,11 @@ class Position(Struct):
             self.bought_value += fill.price_ticks * fill.quantity_lots
             return 0
         gone = base + fee_base
-        if gone > self.base_units:
-            raise ValueError(f"{fill.strategy_id} {fill.symbol}: order {fill.order_no} sells more than is owned")
+        missing = self.missing(fill, instrument)
+        if missing:
+            self.base_units += missing
+            value = instrument.value_of(missing, fill.price_ticks)
+            self.cost_units += value if missing_cost is None else missing_cost
         cost = self._cost_of(gone, instrument)
         self.base_units -= gone
         self.cost_units -= cost
@@ -91,6 +94,26 @@ class Position(Struct):
         realised = notional + fee_cost - cost
         self.realised_units += realised
         return realised
+
+    def missing(self, fill: Fill, instrument: Instrument) -> int:
+        """Return how much more a fill sells than is owned, its fee in base included; 0 for a buy."""
+        if fill.side is Side.BUY:
+            return 0
+        fee_base = units_of(fill.fee) if fill.fee_asset == instrument.base else 0
+        return max(0, fill.quantity_lots * instrument.lot_units + fee_base - self.base_units)
+
+    def join(self, other: "Position") -> None:
+        """Take over another position in the same symbol, its history included."""
+        self.entry_ns = min(self.entry_ns or other.entry_ns, other.entry_ns or self.entry_ns)
+        self.last_exit_ticks = other.last_exit_ticks or self.last_exit_ticks
+        self.base_units += other.base_units
+        self.cost_units += other.cost_units
+        self.bought_lots += other.bought_lots
+        self.bought_value += other.bought_value
+        self.sold_lots += other.sold_lots
+        self.sold_value += other.sold_value
+        self.realised_units += other.realised_units
+        self.fee_units += other.fee_units
 
     def sellable_lots(self, instrument: Instrument) -> int:
         """Whole lots owned."""
@@ -125,7 +148,11 @@ def _share(cost_units: int, part_units: int, base_units: int, instrument: Instru
 
 
 class Dust(Struct):
-    """Remainders of one symbol too small to sell, and what they cost."""
+    """Remainders of one symbol too small to sell, and what they cost.
+
+    Both are negative where late fills sold more than the account's books ever held: coins that were there before. They
+    were sold at what the fills brought, and are owed at today's price.
+    """
 
     base_units: int = 0
     cost_units: int = 0
@@ -227,13 +254,21 @@ class Books(Struct):
         return self.positions.get((strategy_id, symbol)) if strategy_id else self.dust.get(symbol)
 
     def apply(self, fill: Fill) -> list[Posting]:
-        """Book one fill: the exchange of quote for base, and its fee in whatever asset it was charged."""
+        """Book one fill: the exchange of quote for base, and its fee in whatever asset it was charged.
+
+        Every fill that happened can be booked. What a late one sells beyond its strategy's position comes from the dust of
+        the symbol, which may fall below 0.
+        """
         instrument = self.instruments[fill.symbol]
         key = (fill.strategy_id, fill.symbol)
         position = self.positions.get(key)
         if position is None:
             position = self.positions[key] = Position()
-        self.realised_units += position.apply(fill, instrument)
+        missing = position.missing(fill, instrument)
+        missing_cost = self._from_dust(instrument, missing, fill.price_ticks) if missing else 0
+        self.realised_units += position.apply(fill, instrument, missing_cost)
+        if position.is_flat:
+            del self.positions[key]  # a late sale of somebody who owns nothing any more
         sign = 1 if fill.side is Side.BUY else -1
         base = sign * fill.quantity_lots * instrument.lot_units
         quote = -sign * instrument.notional(fill.price_ticks, fill.quantity_lots)
@@ -248,6 +283,8 @@ class Books(Struct):
             ("cash", instrument.quote, quote),
             ("market", instrument.quote, -quote),
         ]
+        if missing:
+            lines += [(owner, instrument.base, missing), (f"dust/{fill.symbol}", instrument.base, -missing)]
         if fee:
             payer = owner if fill.fee_asset == instrument.base else "cash"
             lines += [(payer, fill.fee_asset, -fee), ("fees", fill.fee_asset, fee)]
@@ -262,14 +299,24 @@ class Books(Struct):
         position = self.positions.pop((strategy_id, symbol))
         if not position.base_units:
             return []
-        dust = self.dust.setdefault(symbol, Dust())
-        dust.base_units += position.base_units
-        dust.cost_units += position.cost_units
+        self._add_dust(symbol, position.base_units, position.cost_units)
         base = self.instruments[symbol].base
         owner = f"position/{strategy_id}/{symbol}"
         return self._post(
             "dust", ts_event_ns, (owner, base, -position.base_units), (f"dust/{symbol}", base, position.base_units)
         )
+
+    def adopt(self, owner_id: str, strategy_id: str, symbol: str, ts_event_ns: int) -> list[Posting]:
+        """Move a position from one strategy to another, which may hold one of the symbol itself.
+
+        Raises:
+            KeyError: `owner_id` owns none of the symbol.
+        """
+        position = self.positions.pop((owner_id, symbol))
+        self.positions.setdefault((strategy_id, symbol), Position()).join(position)
+        base, units = self.instruments[symbol].base, position.base_units
+        lines = ((f"position/{owner_id}/{symbol}", base, -units), (f"position/{strategy_id}/{symbol}", base, units))
+        return self._post("adopted", ts_event_ns, *lines) if units else []
 
     def value_of(self, symbol: str) -> int:
         """Value of all positions in one symbol at its mark, without dust, in quote units."""
@@ -305,6 +352,24 @@ class Books(Struct):
     def is_at_rest(self) -> bool:
         """Whether equity cannot change with prices (nothing held)."""
         return not self.positions and not self.dust
+
+    def _from_dust(self, instrument: Instrument, base_units: int, price_ticks: int) -> int:
+        """Take what a late fill lacks out of the dust; return its cost: the dust's, and the fill's price beyond it."""
+        dust = self.dust.get(instrument.symbol, Dust())
+        here = min(base_units, max(0, dust.base_units))
+        cost = _share(dust.cost_units, here, dust.base_units, instrument) if here else 0
+        cost += instrument.value_of(base_units - here, price_ticks)
+        self._add_dust(instrument.symbol, -base_units, -cost)
+        return cost
+
+    def _add_dust(self, symbol: str, base_units: int, cost_units: int) -> None:
+        """Change the dust of a symbol. When none is left, nothing can be unrealised any more: what it cost is realised."""
+        dust = self.dust.setdefault(symbol, Dust())
+        dust.base_units += base_units
+        dust.cost_units += cost_units
+        if not dust.base_units:
+            self.realised_units -= dust.cost_units
+            del self.dust[symbol]
 
     def _value(self, symbol: str, base_units: int) -> int:
         return self.instruments[symbol].value_of(base_units, self.marks[symbol].price_ticks)

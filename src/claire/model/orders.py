@@ -63,17 +63,18 @@ _S = OrderState
 TERMINAL = (_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.ABSENT, _S.NOT_SENT)
 """States without leaves: nothing more is expected to happen."""
 
-_FROM_VENUE = (_S.OPEN, _S.PARTIALLY_FILLED, _S.PENDING_CANCEL, _S.FILLED, _S.REJECTED, _S.CANCELED, _S.EXPIRED)
+_ENDED = (_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED)
+_FROM_VENUE = (_S.OPEN, _S.PARTIALLY_FILLED, _S.PENDING_CANCEL, *_ENDED)
 
 TRANSITIONS: MappingProxyType[OrderState, tuple[OrderState, ...]] = MappingProxyType(
     {
         _S.INTENT: (_S.SENT, _S.NOT_SENT),
         _S.NOT_SENT: (_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.ABSENT),
-        _S.SENT: (_S.NOT_SENT, *_FROM_VENUE, _S.UNKNOWN),
+        _S.SENT: (_S.NOT_SENT, *_FROM_VENUE, _S.UNKNOWN, _S.ABSENT),
         _S.UNKNOWN: (*_FROM_VENUE, _S.ABSENT),
-        _S.OPEN: (_S.PARTIALLY_FILLED, _S.PENDING_CANCEL, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED),
-        _S.PARTIALLY_FILLED: (_S.PENDING_CANCEL, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED),
-        _S.PENDING_CANCEL: (_S.OPEN, _S.PARTIALLY_FILLED, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED),
+        _S.OPEN: (_S.PARTIALLY_FILLED, _S.PENDING_CANCEL, *_ENDED, _S.ABSENT),
+        _S.PARTIALLY_FILLED: (_S.PENDING_CANCEL, *_ENDED, _S.ABSENT),
+        _S.PENDING_CANCEL: (_S.OPEN, _S.PARTIALLY_FILLED, *_ENDED, _S.ABSENT),
         _S.ABSENT: (_S.REJECTED, _S.EXPIRED, _S.CANCELED, _S.FILLED),
         _S.REJECTED: (_S.EXPIRED, _S.CANCELED, _S.FILLED),
         _S.EXPIRED: (_S.CANCELED, _S.FILLED),
@@ -81,7 +82,11 @@ TRANSITIONS: MappingProxyType[OrderState, tuple[OrderState, ...]] = MappingProxy
         _S.FILLED: (),
     }
 )
-"""Every legal change of state. Terminal → terminal follows the strength rule; terminal → live never happens."""
+"""Every legal change of state. Terminal → terminal follows the strength rule; terminal → live never happens.
+
+A live order may become ABSENT: then the proof of its absence was wrong, which is a mark on its life (`late_live`), as it
+is when the two are heard the other way round.
+"""
 
 
 class IllegalTransition(ValueError):
@@ -102,11 +107,17 @@ class OrderLife(Struct):
     trade_ids: dict[str, bool] = {}
     """Venue trade ids already counted."""
     state: OrderState = OrderState.INTENT
+    late_live: bool = False
+    """Whether the venue knew it alive (open, or filled at all) although it was proven ABSENT or NOT_SENT, whichever was
+    heard first; or after it was REJECTED. What was reserved for it had been released."""
 
     def note(self, evidence: Evidence) -> bool:
         """Take in one piece of evidence; return whether the state changed."""
+        if evidence in self.evidence:
+            return False
+        was_rejected = Evidence.REJECTED in self.evidence
         self.evidence[evidence] = True
-        return self._settle()
+        return self._settle(was_rejected=was_rejected and evidence is Evidence.ACKNOWLEDGED)
 
     def fill(self, trade_id: str, quantity_lots: int) -> bool:
         """Count one execution; return False when its trade id was counted before (nothing changes then).
@@ -122,7 +133,7 @@ class OrderLife(Struct):
             )
         self.trade_ids[trade_id] = True
         self.filled_lots += quantity_lots
-        self._settle()
+        self._settle(was_rejected=Evidence.REJECTED in self.evidence)
         return True
 
     @property
@@ -135,7 +146,18 @@ class OrderLife(Struct):
         """Whether nothing more is expected to happen."""
         return self.state in TERMINAL
 
-    def _settle(self) -> bool:
+    @property
+    def may_work(self) -> bool:
+        """Whether the venue may still fill it, as far as the venue itself has told."""
+        ended = Evidence.CANCELED in self.evidence or Evidence.EXPIRED in self.evidence
+        return not ended and self.filled_lots < self.quantity_lots
+
+    def _settle(self, *, was_rejected: bool) -> bool:
+        """Let the state follow; `was_rejected`: what was just heard shows an order alive that had been refused."""
+        heard = Evidence.ACKNOWLEDGED in self.evidence or self.filled_lots > 0
+        voided = Evidence.ABSENT in self.evidence or Evidence.NOT_SENT in self.evidence
+        if was_rejected or (heard and voided):
+            self.late_live = True
         after = state_of(self.filled_lots, self.quantity_lots, self.evidence)
         if after is self.state:
             return False

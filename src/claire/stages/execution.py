@@ -1,12 +1,16 @@
 """Execution: sends each intent once, and turns what the venue says into fills and the life of each order.
 
-Input: `Intent`, `VenueReport`, `Timer`. Output: `OrderEvent`, `Fill`, and the commands `Submit`, `Cancel`, `SetTimer`.
+Input: `Intent`, `VenueReport`, `Timer`. Output: `OrderEvent`, `Fill`, the commands `Submit`, `Cancel`, `SetTimer`, and a
+`ControlEvent` that halts trading where the venue shows what cannot be.
 The state of an order follows from the set of things heard (model/orders.py), so a venue may say them twice or in any
 order. Intent and SENT are on record before the command goes out (DESIGN rule 3).
 
-What stays in memory: every live order, and each finished one for `remember_ns` of market time, reduced to its life
-(quantity, fills, evidence, trade ids). So a repeated execution is known for what it is and a late fill finds its
-order; what comes later still belongs to no order and raises.
+What stays in memory: every live order, and each finished one for `remember_ns` of market time (for ever where it is None,
+as in every run with a venue outside), reduced to its life (quantity, fills, evidence, trade ids). So a repeated execution
+is known for what it is and a late fill finds its order.
+
+An order that is found alive after it was proven not to be (`OrderLife.late_live`) stays in its terminal state: it is
+cancelled, its fills are booked, and trading halts, for the proof was wrong and what it reserved had been released.
 """
 
 from collections import deque
@@ -15,9 +19,19 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from claire.model.decisions import Cancel, Fill, Intent, OrderEvent, SetTimer, Submit, VenueReport
+from claire.model.decisions import (
+    Cancel,
+    ControlEvent,
+    Fill,
+    Intent,
+    OrderEvent,
+    SetTimer,
+    Submit,
+    TradingState,
+    VenueReport,
+)
 from claire.model.market import Side, Timer
-from claire.model.orders import Evidence, OrderLife, OrderType
+from claire.model.orders import TERMINAL, Evidence, OrderLife, OrderType
 
 RESTING: Final = (OrderType.LIMIT, OrderType.LIMIT_MAKER)
 """Order types that stay in the book, and so have to be taken out of it when their time is over."""
@@ -29,7 +43,16 @@ seen 40 minutes apart (ccxt issue 18854)."""
 EXPIRE: Final = "expire:"
 """Timers of this stage are named ``expire:ORDER_NO``."""
 
-Output = OrderEvent | Fill | Submit | Cancel | SetTimer
+LATE_LIVE: Final = "late live"
+"""Who halts trading when an order is found alive after its end was proven, and the reason in the order's event."""
+
+VOID: Final = (Evidence.ABSENT, Evidence.NOT_SENT, Evidence.REJECTED)
+"""What says that an order never lived."""
+
+FORGOTTEN: Final = "forgotten order"
+"""Who halts trading when an order executes that was forgotten: nobody can tell whether that was booked before."""
+
+Output = OrderEvent | Fill | Submit | Cancel | SetTimer | ControlEvent
 """What this stage answers with."""
 
 
@@ -67,13 +90,16 @@ class Order(Struct):
 class Execution(Struct):
     """The execution stage."""
 
-    remember_ns: int = REMEMBER_NS
+    remember_ns: int | None = REMEMBER_NS
+    """None: finished orders are remembered for ever."""
     orders: dict[int, Order] = {}
     """By order number: the live ones and those finished not long ago."""
     finished: deque[tuple[int, int]] = field(default_factory=deque)
     """When each finished order did so (market time), and its number; oldest first."""
     now_ns: int = 0
     """The latest market time heard of."""
+    last_no: int = 0
+    """The highest order number so far; numbers are given in order, so what is above it was never sent."""
 
     def on_intent(self, intent: Intent) -> Sequence[Output]:
         """Put an approved order on record, then as SENT, then send it; one that is past its expiry is NOT_SENT.
@@ -82,7 +108,7 @@ class Execution(Struct):
             ValueError: the order number was used before.
         """
         order_no = intent.order_no
-        if order_no in self.orders:
+        if order_no <= self.last_no:
             raise ValueError(f"order {order_no} was sent before; an intent is sent once")
         self._advance(intent.ts_event_ns)
         order = Order(
@@ -95,6 +121,7 @@ class Execution(Struct):
             life=OrderLife(intent.quantity_lots),
         )
         self.orders[order_no] = order
+        self.last_no = order_no
         now_ns = intent.ts_event_ns
         recorded = order.event(now_ns)
         if intent.expires_ns and self.now_ns > intent.expires_ns:
@@ -112,29 +139,36 @@ class Execution(Struct):
         """Take in what the venue says; return the fill, then the order where its state or cumulative fill changed.
 
         Raises:
-            ValueError: the order is not known, the executions exceed its quantity, or the report says nothing.
+            ValueError: the order was never sent, the executions exceed its quantity, or the report says nothing.
             IllegalTransition: the report contradicts the table of model/orders.py.
         """
         self._advance(report.ts_event_ns)
-        order = self.orders.get(report.order_no)
-        if order is None:
+        if not 0 < report.order_no <= self.last_no:
             raise ValueError(
                 f"the venue reports on order {report.order_no} (venue id {report.venue_order_id or 'none'}), which was"
-                f" never sent or finished more than {self.remember_ns // 1_000_000_000} s ago"
+                " never sent"
             )
         if report.evidence is None and not report.trade_id:
             raise ValueError(f"the report on order {report.order_no} holds neither evidence nor an execution")
+        order = self.orders.get(report.order_no)
+        if order is None:
+            return _forgotten(report)
         order.venue_order_id = order.venue_order_id or report.venue_order_id
         life = order.life
-        was_terminal = life.is_terminal
+        before, was_late_live = life.state, life.late_live
         filled = bool(report.trade_id) and life.fill(report.trade_id, report.quantity_lots)
         changed = report.evidence is not None and life.note(report.evidence)
+        found_alive = life.late_live and not was_late_live
+        if not (filled or changed or found_alive):
+            return ()
+        was_terminal = before in TERMINAL
         if not was_terminal and life.is_terminal:
             self._finish(order)
-        if not filled:
-            return (order.event(report.ts_event_ns, report.code, report.reason),) if changed else ()
-        reason = "late fill" if was_terminal else report.reason
-        return (_fill(order, report), order.event(report.ts_event_ns, report.code, reason))
+        reason = LATE_LIVE if found_alive else "late fill" if filled and was_terminal else report.reason
+        told: tuple[Output, ...] = (order.event(report.ts_event_ns, report.code, reason),)
+        if filled:
+            told = (_fill(order, report), *told)
+        return (*told, *_stop(order, report.ts_event_ns)) if found_alive else told
 
     def on_timer(self, timer: Timer) -> Sequence[Output]:
         """Cancel the resting order whose time is over, when it is still live."""
@@ -157,13 +191,33 @@ class Execution(Struct):
     def _advance(self, now_ns: int) -> None:
         """Move market time on, and forget what finished too long ago to be heard of again."""
         self.now_ns = max(self.now_ns, now_ns)
+        if self.remember_ns is None:
+            return
         horizon_ns = self.now_ns - self.remember_ns
         while self.finished and self.finished[0][0] < horizon_ns:
             _, order_no = self.finished.popleft()
             del self.orders[order_no]
 
     def _finish(self, order: Order) -> None:
-        self.finished.append((self.now_ns, order.order_no))
+        if self.remember_ns is not None:
+            self.finished.append((self.now_ns, order.order_no))
+
+
+def _stop(order: Order, ts_event_ns: int) -> tuple[Output, ...]:
+    """Cancel an order that is alive and should not be, if it may still work, and halt trading."""
+    taken_for = next(proof for proof in VOID if proof in order.life.evidence)
+    name = f"order {order.order_no} ({order.strategy_id}: {order.side} {order.symbol}, {order.client_order_id})"
+    why = f"{name} is alive; it was taken for {taken_for}"
+    halt = ControlEvent(TradingState.HALTED, why, LATE_LIVE, ts_event_ns)
+    return (Cancel(order.order_no, order.symbol, ts_event_ns), halt) if order.life.may_work else (halt,)
+
+
+def _forgotten(report: VenueReport) -> tuple[Output, ...]:
+    """Answer a report on an order that finished too long ago to be remembered."""
+    if not report.trade_id:
+        return ()
+    why = f"order {report.order_no} executed (trade {report.trade_id}) long after it had finished; its venue has to be asked"
+    return (ControlEvent(TradingState.HALTED, why, FORGOTTEN, report.ts_event_ns),)
 
 
 def _fill(order: Order, report: VenueReport) -> Fill:
