@@ -32,8 +32,7 @@ def opened(path: Path, **options: Any) -> SqlLedger:
 
 
 def rows(path: Path, table: sa.Table) -> list[dict[str, Any]]:
-    engine = read_ledger(path)
-    with engine.connect() as connection:
+    with read_ledger(path) as connection:
         query = sa.select(table).order_by(*table.primary_key.columns)
         return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -313,8 +312,8 @@ def test_a_ledger_that_is_something_else_or_has_no_folder_says_so(path: Path, tm
         opened(path)
     with pytest.raises(LedgerError, match="Check that its folder exists"):
         opened(tmp_path / "nowhere" / "ledger.sqlite")
-    with pytest.raises(LedgerError, match="there is no ledger"):
-        read_ledger(tmp_path / "none.sqlite")
+    with pytest.raises(LedgerError, match="there is no ledger"), read_ledger(tmp_path / "none.sqlite"):
+        pass
 
 
 OVER_THE_LIMIT = """

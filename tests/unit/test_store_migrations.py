@@ -9,9 +9,12 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from claire.adapters.store.database import alembic_config, migrate, open_ledger, read_ledger, revision
+from claire.adapters.store.database import alembic_config, migrate, open_ledger, read_ledger, revision, settle
 from claire.adapters.store.tables import HEAD_REVISION, metadata
 from claire.model.errors import LedgerError
+
+
+A_RUN = "INSERT INTO runs VALUES ('0', 'a', 'v', 'm', 'c', 't', 's', '{}', 'k', 'p', 'h', 'x', 1, 'h', NULL, NULL)"
 
 
 def schema(engine: sa.Engine) -> list[tuple[str, str, str]]:
@@ -88,8 +91,42 @@ def test_a_ledger_of_a_newer_version_is_refused_by_writer_and_reader(tmp_path: P
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(LedgerError, match=r"9999.*newer version"):
         open_ledger(path)
-    with pytest.raises(LedgerError, match="revision 9999, but this program reads"):
-        read_ledger(path)
+    with pytest.raises(LedgerError, match="revision 9999, but this program reads"), read_ledger(path):
+        pass
+
+
+def test_a_ledger_of_an_older_version_is_read_as_it_is_and_migrated_when_a_run_goes_on(tmp_path: Path):
+    path = tmp_path / "ledger.sqlite"
+    engine = open_ledger(path)
+    with engine.connect() as connection:
+        migrate(connection, "0001")
+        connection.execute(sa.text(A_RUN))
+        connection.execute(sa.text("INSERT INTO control VALUES ('0', 7, 'ACTIVE', 'ada', 'paper', 'lunch', 1)"))
+        connection.commit()
+        settle(connection)
+    before = path.read_bytes()
+    with read_ledger(path) as connection:
+        assert revision(connection) == HEAD_REVISION
+        assert connection.execute(sa.text("SELECT reason FROM control")).scalars().all() == ["lunch"]
+        assert connection.execute(sa.text("SELECT count(*) FROM reservations")).scalar() == 0
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["ledger.sqlite"]
+    with open_ledger(path).connect() as connection:
+        assert revision(connection) == HEAD_REVISION
+        assert connection.execute(sa.text("SELECT operator, reason FROM control")).all() == [("ada", "lunch")]
+
+
+def test_a_step_back_keeps_one_reason_for_one_moment(tmp_path: Path):
+    engine = open_ledger(tmp_path / "ledger.sqlite")
+    with engine.connect() as connection:
+        connection.execute(sa.text(A_RUN))
+        for reason in ("stale", "gap"):
+            connection.execute(
+                sa.text("INSERT INTO control VALUES ('0', 7, 'ACTIVE', 'feed', 'paper', :it, 1)"), {"it": reason}
+            )
+        connection.commit()
+        migrate(connection, "0001")
+        assert connection.execute(sa.text("SELECT reason FROM control")).scalars().all() == ["gap"]
 
 
 def test_a_ledger_is_durable_and_checks_its_references(tmp_path: Path):

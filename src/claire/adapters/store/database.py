@@ -2,14 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from claire.adapters.store.tables import HEAD_REVISION, metadata
 from claire.model.errors import LedgerError
@@ -61,8 +61,9 @@ def open_ledger(url: sa.URL | Path, *, busy_ms: int = BUSY_MS) -> sa.Engine:
         return engine
 
 
-def read_ledger(path: Path) -> sa.Engine:
-    """Return an engine on the ledger in a file, which it never changes.
+@contextmanager
+def read_ledger(path: Path) -> Iterator[sa.Connection]:
+    """Open the ledger in a file, which is never changed: one of an older version is copied into memory and migrated there.
 
     Raises:
         LedgerError: there is no such ledger, it cannot be read, or another version wrote it.
@@ -75,12 +76,20 @@ def read_ledger(path: Path) -> sa.Engine:
         engine = _engine(url, busy_ms=BUSY_MS, write=False)
         with engine.connect() as connection:
             found = revision(connection)
-    if found != HEAD_REVISION:
-        raise LedgerError(
-            f"{path}: its tables are of revision {found or 'none'}, but this program reads {HEAD_REVISION}."
-            f" Use the version of Claire that wrote it."
-        )
-    return engine
+            if found == HEAD_REVISION:
+                yield connection
+                return
+        if found is None or found > HEAD_REVISION:
+            raise LedgerError(
+                f"{path}: its tables are of revision {found or 'none'}, but this program reads {HEAD_REVISION}."
+                f" Use the version of Claire that wrote it."
+            )
+        with closing(sqlite3.connect(uri, uri=True)) as file, closing(sqlite3.connect(":memory:")) as copy:
+            file.backup(copy)
+            engine = _engine(url, busy_ms=BUSY_MS, write=False, opened=copy)
+            with engine.connect() as connection:
+                migrate(connection)
+                yield connection
 
 
 def settle(connection: sa.Connection) -> None:
@@ -107,7 +116,7 @@ def revision(connection: sa.Connection) -> str | None:
 
 
 def migrate(connection: sa.Connection, to: str = "head") -> None:
-    """Bring a database to a revision, or to none with ``base``.
+    """Bring a database to a revision, forward or back, or to none with ``base``.
 
     Raises:
         LedgerError: the database stands at a revision that this version does not know.
@@ -117,7 +126,8 @@ def migrate(connection: sa.Connection, to: str = "head") -> None:
 
     config = alembic_config(connection)
     try:
-        if to == "base":
+        if to == "base" or to < (revision(connection) or ""):
+            connection.rollback()
             command.downgrade(config, to)
         else:
             command.upgrade(config, to)
@@ -169,10 +179,13 @@ def _create(connection: sa.Connection) -> None:
         connection.execute(sa.text("INSERT INTO alembic_version VALUES (:it)"), {"it": HEAD_REVISION})
 
 
-def _engine(url: sa.URL, *, busy_ms: int, write: bool = True) -> sa.Engine:
+def _engine(url: sa.URL, *, busy_ms: int, write: bool = True, opened: sqlite3.Connection | None = None) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url)
-    engine = sa.create_engine(url, poolclass=NullPool, connect_args={"timeout": busy_ms / 1000})
+    if opened is not None:
+        engine = sa.create_engine(url, poolclass=StaticPool, creator=lambda: opened)
+    else:
+        engine = sa.create_engine(url, poolclass=NullPool, connect_args={"timeout": busy_ms / 1000})
 
     @event.listens_for(engine, "connect")
     def prepare(dbapi: Any, record: Any) -> None:

@@ -12,7 +12,7 @@ from claire.adapters.journal.entries import Adjusted, Decided, Entry, External
 from claire.adapters.journal.frames import JOURNAL
 from claire.adapters.journal.reader import JournalReader
 from claire.adapters.store import tables
-from claire.adapters.store.database import LEDGER, ledger_errors, read_ledger
+from claire.adapters.store.database import LEDGER, read_ledger
 from claire.adapters.store.rows import HELD, RELEASED, Row, Rows
 from claire.adapters.store.statements import IDS
 from claire.model.books import Posting
@@ -108,8 +108,7 @@ def verify_ledger(ledger_path: Path, journal: JournalReader) -> Difference | Non
         JournalError: the journal is damaged.
     """
     run_id = journal.header.run_id
-    engine = read_ledger(ledger_path)
-    with ledger_errors(engine.url), engine.connect() as connection:
+    with read_ledger(ledger_path) as connection:
         run = connection.execute(sa.select(tables.runs).where(tables.runs.c.run_id == run_id)).mappings().first()
         if run is None:
             raise LedgerError(f"{ledger_path}: run {run_id} is not in this ledger. Give the ledger of that run.")
@@ -164,8 +163,7 @@ def verify_postings(ledger_path: Path, journal: JournalReader, postings: Sequenc
         LedgerError: the ledger cannot be read.
     """
     run_id = journal.header.run_id
-    engine = read_ledger(ledger_path)
-    with ledger_errors(engine.url), engine.connect() as connection:
+    with read_ledger(ledger_path) as connection:
         there = _stored(connection, tables.postings, run_id)
     rows = Rows(run_id, "", "", {})
     line_no, transaction_no = 0, 0
