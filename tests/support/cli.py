@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 class Claire:
@@ -16,11 +16,11 @@ class Claire:
         ours = ("CLAIRE_", "WS_", "MEXC_", "SECRETS_")
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, out: IO[str] | int = subprocess.PIPE, errors: IO[str] | int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "claire.cli.main", *arguments]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        return subprocess.Popen(command, cwd=self.folder, env=self.environ, stdout=out, stderr=errors, text=True)
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)

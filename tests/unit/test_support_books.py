@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.books import differences, read_tables
+from tests.support.books import differences, read_tables, standing_differences
 
 Tables = dict[str, list[dict[str, Any]]]
 Account = dict[str, Any]
@@ -49,7 +49,13 @@ def ours() -> Tables:
             ("fees", "BTC", fee),
         )
 
+    def reserved(number: int, released_ns: int | None) -> dict[str, Any]:
+        return {"order_no": number, "released_ns": released_ns}
+
     return {
+        "reservations": [reserved(1, 7), reserved(2, 7), reserved(3, None), reserved(4, 7)],
+        "externals": [{"asset": "USDT", "evidence_id": "opening USDT", "kind": "baseline", "amount": "400"}],
+        "adjustments": [],
         "intents": [
             intent(1, "MARKET", "0.003", None),
             intent(2, "IOC", "0.001", "90000"),
@@ -128,8 +134,14 @@ Plant = Callable[[Both], object]
         (lambda both: both.here["intents"].append(both.here["intents"][3]), ["C-4: 2 intents of this name"]),
         (lambda both: both.here["orders"].pop(), ["C-4: an intent without an order"]),
         (lambda both: both.here["intents"].pop(), ["order 4: without an intent"]),
-        (lambda both: both.here["orders"][3].update(state="UNKNOWN"), ["C-4: UNKNOWN here, not at the venue"]),
-        (lambda both: both.here["orders"][3].update(state="OPEN"), ["C-4: OPEN here, not at the venue"]),
+        (
+            lambda both: both.here["orders"][3].update(state="UNKNOWN"),
+            ["C-4: UNKNOWN here, not at the venue", "order 4: UNKNOWN, and its reservation is released"],
+        ),
+        (
+            lambda both: both.here["orders"][3].update(state="OPEN"),
+            ["C-4: OPEN here, not at the venue", "order 4: OPEN, and its reservation is released"],
+        ),
         (
             lambda both: both.there["orders"].append(
                 {**both.there["orders"][2], "client_id": "C-4", "order_id": "V4", "type": "MARKET"}
@@ -140,8 +152,14 @@ Plant = Callable[[Both], object]
                 "C-4: venue id  here, V4 at the venue",
             ],
         ),
-        (lambda both: both.here["orders"][2].update(state="CANCELED"), ["C-3: CANCELED here, NEW at the venue"]),
-        (lambda both: both.here["orders"][1].update(state="OPEN"), ["C-2: OPEN here, CANCELED at the venue"]),
+        (
+            lambda both: both.here["orders"][2].update(state="CANCELED"),
+            ["C-3: CANCELED here, NEW at the venue", "order 3: CANCELED, and its reservation is kept"],
+        ),
+        (
+            lambda both: both.here["orders"][1].update(state="OPEN"),
+            ["C-2: OPEN here, CANCELED at the venue", "order 2: OPEN, and its reservation is released"],
+        ),
         (
             lambda both: both.here["intents"][0].update(quantity="0.004"),
             ["C-1: quantity 0.004 here, 0.003 at the venue"],
@@ -200,7 +218,24 @@ Plant = Callable[[Both], object]
                 both.here["orders"][2].update(state="CANCELED"),
                 both.there["orders"][2].update(status="CANCELED"),
             ),
-            ["USDT: 100 locked at the venue, where no order is open"],
+            [
+                "USDT: 100 locked at the venue, where no order is open",
+                "order 3: CANCELED, and its reservation is kept",
+            ],
+        ),
+        (
+            lambda both: both.here["reservations"][2].update(released_ns=8),
+            ["order 3: OPEN, and its reservation is released"],
+        ),
+        (
+            lambda both: both.here["externals"].append(
+                {"asset": "BTC", "evidence_id": "T9", "kind": "trade", "amount": "0.1"}
+            ),
+            ["BTC: 0.1 taken for an external trade (T9)"],
+        ),
+        (
+            lambda both: both.here["adjustments"].append({"asset": "BTC", "amount": "0.1"}),
+            ["BTC: the books were adjusted by 0.1"],
         ),
     ],
 )
@@ -217,3 +252,36 @@ def test_tables_are_read_from_a_ledger_that_another_process_may_still_write(tmp_
         writer.execute("INSERT INTO orders VALUES (1, 'OPEN')")
         writer.commit()
         assert read_tables(tmp_path) == {"orders": [{"order_no": 1, "state": "OPEN"}]}
+
+
+def crashed() -> Both:
+    """The same in the middle of things: one order is on its way, one is done there and not known to be here."""
+    both = Both(ours(), theirs())
+    both.here["orders"][0].update(state="PARTIALLY_FILLED", filled_quantity="0.001")
+    both.here["fills"].pop()
+    both.here["orders"][1].update(state="SENT")
+    both.here["orders"][3].update(state="SENT")
+    return both
+
+
+def test_after_a_crash_the_venue_may_be_ahead() -> None:
+    both = crashed()
+    assert standing_differences(both.here, both.there) == []
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (lambda both: both.there["orders"].append(both.there["orders"][0]), ["C-1: 2 orders at the venue"]),
+        (lambda both: both.here["orders"][1].update(state="INTENT"), ["C-2: at the venue, and INTENT here"]),
+        (lambda both: both.here["orders"][2].update(state="ABSENT"), ["C-3: at the venue, and ABSENT here"]),
+        (lambda both: both.here["orders"].pop(1), ["C-2: at the venue, and no order here"]),
+        (lambda both: both.here["intents"].pop(1), ["C-2: at the venue, and no intent here"]),
+        (lambda both: both.there["fills"].pop(0), ["order 1: fill T1 of 0.001 is not at the venue"]),
+        (lambda both: both.here["fills"][0].update(quantity="2"), ["order 1: fill T1 of 2 is not at the venue"]),
+    ],
+)
+def test_what_no_crash_may_bring_about_is_said(plant: Plant, said: list[str]) -> None:
+    both = crashed()
+    plant(both)
+    assert standing_differences(both.here, both.there) == said
