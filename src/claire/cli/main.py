@@ -39,8 +39,8 @@ class Commands(TyperGroup):
         Raises:
             UsageError: it is planned, or there is none of that name.
         """
-        if cmd_name == "data" and cmd_name not in self.commands:
-            self.add_command(typer.main.get_command(import_module("claire.cli.data").app), "data")
+        if cmd_name in ("data", "drill") and cmd_name not in self.commands:
+            self.add_command(typer.main.get_command(import_module(f"claire.cli.{cmd_name}").app), cmd_name)
         found = super().get_command(ctx, cmd_name)
         if found is not None:
             return found

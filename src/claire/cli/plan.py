@@ -11,6 +11,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Prove": {
         "replay": "Decide a run again from its journal and compare every decision.",
         "history": "List the runs and how they ended.",
+        "drill": "Practise failures in simulated time: no order may be lost or doubled.",
     },
     "Prepare": {
         "data": "Import, inspect, check, make and download market data.",
@@ -43,7 +44,6 @@ PLANNED: dict[str, str] = {
     "risk": "limits and how much of them is used",
     "campaign": "evidence runs that count for promotion",
     "promote": "one step up the ladder of modes, by evidence",
-    "drill": "practise a failure",
     "audit": "the trail of who changed what",
     "decision": "one decision on record",
     "sweep": "try many parameters",

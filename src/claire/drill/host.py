@@ -7,7 +7,7 @@ end, and whatever its tasks still do while they are cancelled reaches neither fi
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -171,9 +171,11 @@ class Host:
             task.exception()  # whatever a dying task says is heard by nobody
 
 
-def make_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **named: Any) -> "asyncio.Task[Any]":
+def make_task(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T] | Generator[Any, None, T], **named: Any
+) -> "asyncio.Task[T]":
     """Make a task that belongs to the life in which it was started (a task factory for the loop)."""
-    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **named)
+    task: asyncio.Task[T] = asyncio.Task(work, loop=loop, **named)
     host = _life.get()
     if host is not None:
         host.adopt(task)

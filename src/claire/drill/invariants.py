@@ -56,7 +56,7 @@ def recorded_before_sent(order: Order, kept: Kept | None) -> Iterator[str]:
     if kept is None:
         yield f"the venue has order {order.client_id}, and no intent of it is committed"
     elif kept.state in ("", OrderState.INTENT):
-        yield f"the venue has order {order.client_id}, and the ledger does not say that it was sent ({kept.state or 'intent only'})"
+        yield f"the venue has order {order.client_id}, which the ledger does not call sent: {kept.state or 'intent only'}"
 
 
 def sent_once(account: Account) -> Iterator[str]:
@@ -140,10 +140,9 @@ def booked_once(ledger: Path, account: Account) -> Iterator[str]:
         )
         for fill in account.fills
     )
-    for what, times in (there - here).items():
-        yield f"an execution of order {what[0]} ({decimal_of(what[2])} at {decimal_of(what[1])}) is missing here, {times} times"
-    for what, times in (here - there).items():
-        yield f"an execution of order {what[0]} ({decimal_of(what[2])} at {decimal_of(what[1])}) is booked and never was, {times} times"
+    for only, words in ((there - here, "is missing here"), (here - there, "is booked and never was")):
+        for (client_id, price, quantity, _), times in only.items():
+            yield f"{decimal_of(quantity)} at {decimal_of(price)} of order {client_id} {words}, {times} times"
 
 
 def balances_equal(books: Books, account: Account, opening: Mapping[str, int], capital: Decimal) -> Iterator[str]:
@@ -161,7 +160,7 @@ def balances_equal(books: Books, account: Account, opening: Mapping[str, int], c
         balance = account.balances.get(asset)
         there = (balance.free + balance.locked if balance is not None else 0) - opening.get(asset, 0)
         if there != held.get(asset, 0):
-            yield f"{asset}: {decimal_of(held.get(asset, 0))} here and {decimal_of(there)} at the venue, beside what was there before"
+            yield f"{asset}: {decimal_of(held.get(asset, 0))} here, {decimal_of(there)} at the venue beside what was there before"
 
 
 def postings_balance(ledger: Path) -> Iterator[str]:
@@ -186,6 +185,6 @@ def converged(pipeline: Pipeline, account: Account) -> Iterator[str]:
         elif client_id not in there:
             yield f"order {client_id} is {state} here and not open at the venue"
     yield from (f"order {name} is open at the venue and not here" for name in sorted(there) if name not in live)
-    state = pipeline.stages.risk.state
-    if state.trading is not TradingState.ACTIVE and not state.trading_reason:
-        yield f"trading is {state.trading} without a reason"
+    risk = pipeline.stages.risk.state
+    if risk.trading is not TradingState.ACTIVE and not risk.trading_reason:
+        yield f"trading is {risk.trading} without a reason"

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from claire.adapters.config import Settings, load
+from claire.adapters.journal.entries import Decided
+from claire.adapters.journal.reader import JournalReader
 from claire.adapters.venues.mexc.items import FeedAlert
 from claire.drill.host import Host, SimCrash, make_task
 from claire.drill.invariants import Limits
@@ -32,7 +34,9 @@ from claire.gateway.signer import Keys
 from claire.mexcsim import SimConfig, Simulator
 from claire.mexcsim.flow import FlowSettings
 from claire.mexcsim.symbols import BUILT_IN
+from claire.model.decisions import OrderEvent
 from claire.model.errors import ClaireError
+from claire.model.orders import OrderState
 from claire.services.keeping import LEDGER
 from claire.services.replay import replay
 
@@ -68,6 +72,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Crash at this boundary of the first life, instead of what the weather says; 0: as it says."""
     crash_again_at: int = 0
     """Crash at this boundary of the second life too."""
+
+
+DENSE: Final = Plan(threshold_pct=(0.05, 0.12), submits=100)
+"""Many orders per seed."""
 
 
 class Outcome(Struct, kw_only=True):
@@ -239,8 +247,9 @@ class _Story:
         error = work.exception()
         if error is None:
             return True
-        if isinstance(error, SimCrash) or not isinstance(error, ClaireError):
+        if not isinstance(error, ClaireError):
             self._oracle.note(f"Claire ended with {type(error).__name__}: {error}")
+            return True
         elif self._storm_ended_s and self._loop.time() > self._storm_ended_s + self._plan.healing_s / 2:
             self._oracle.note(f"Claire stops in good weather: {error}")
         self.outcome.stops += 1
@@ -250,7 +259,7 @@ class _Story:
     def _see(self, pipeline: Pipeline, run_dir: Path) -> None:
         self._oracle.pipeline = pipeline
         self._oracle.ledger = run_dir / LEDGER
-        self.outcome.submits = pipeline.stages.risk.state.orders
+        self.outcome.submits = self._passed["send.before"] + self._host.passed["send.before"]
 
     def _alert(self, alert: FeedAlert) -> None:
         self._alerts[str(alert.kind)] += 1
@@ -301,7 +310,7 @@ class _Story:
             oracle.note("Claire never traded")
         else:
             oracle.judge(ledger, pipeline, CAPITAL)
-            outcome.unknown_outcomes = _unknown(ledger)
+            outcome.submits, outcome.unknown_outcomes = _outcomes(ledger)
             outcome.digest = self._replayed(ledger.parent)
         for failure in sim.venue.failures:
             oracle.note(f"the venue failed: {type(failure).__name__}: {failure}")
@@ -360,19 +369,15 @@ def _arm(host: Host, steps: int) -> None:
         host.power_off()
 
 
-def _unknown(ledger: Path) -> int:
-    """How many orders were ever UNKNOWN."""
-    from claire.adapters.journal.entries import Decided
-    from claire.adapters.journal.reader import JournalReader
-    from claire.model.decisions import OrderEvent
-    from claire.model.orders import OrderState
-
-    found: dict[int, None] = {}
+def _outcomes(ledger: Path) -> tuple[int, int]:
+    """How many orders were sent, and how many were ever UNKNOWN."""
+    sent, unknown = dict[int, None](), dict[int, None]()
     for entry in JournalReader(ledger.parent):
-        if isinstance(entry, Decided) and isinstance(entry.event, OrderEvent):
-            if entry.event.state is OrderState.UNKNOWN:
-                found[entry.event.order_no] = None
-    return len(found)
-
-
-OnSeed = Callable[[Outcome], None]
+        if isinstance(entry, Decided) and isinstance(event := entry.event, OrderEvent):
+            if event.state is OrderState.SENT:
+                sent[event.order_no] = None
+            elif event.state is OrderState.UNKNOWN:
+                unknown[event.order_no] = None
+            elif event.state is OrderState.NOT_SENT:
+                sent.pop(event.order_no, None)
+    return len(sent), len(unknown)

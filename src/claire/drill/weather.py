@@ -4,7 +4,7 @@ Swarm testing: a seed in which everything fails a little finds less than many se
 """
 
 import random
-from typing import Final
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -86,7 +86,7 @@ def _orders(rng: random.Random, climate: Climate, storm_ms: int) -> list[f.Fault
     faults: list[f.Fault] = []
     for way, weight in zip(ways, weights, strict=True):
         p = chance * weight / sum(weights)
-        on = {"method": "POST", "path": "order", "probability": p, "for_ms": storm_ms}
+        on: dict[str, Any] = {"method": "POST", "path": "order", "probability": p, "for_ms": storm_ms}
         if way == 0:
             faults.append(f.DropRequest(**on))
         elif way == 1:
@@ -118,12 +118,9 @@ def _calls(rng: random.Random, storm_ms: int) -> list[f.Fault]:
     if is_on():
         faults.append(f.ReadLag(ms=rng.randint(50, 2_500), probability=rng.uniform(0.1, 0.6), for_ms=storm_ms))
     for method in ("GET", "DELETE"):
-        for kind in (f.DropRequest, f.DropReply):
-            if is_on(0.35):
-                faults.append(kind(method=method, probability=rng.uniform(0.01, 0.15), for_ms=storm_ms))
-        if is_on(0.35):
-            error = f.ServerError(method=method, probability=rng.uniform(0.01, 0.1), for_ms=storm_ms)
-            faults.append(error)
+        kinds: tuple[type[f.RestFault], ...] = (f.DropRequest, f.DropReply, f.ServerError)
+        on = [kind for kind in kinds if is_on(0.35)]
+        faults += [kind(method=method, probability=rng.uniform(0.01, 0.12), for_ms=storm_ms) for kind in on]
     if is_on(0.3):
         p = rng.uniform(0.002, 0.02)
         faults.append(f.TooMany(retry_after_s=rng.randint(1, 4), probability=p, for_ms=storm_ms))
@@ -134,16 +131,25 @@ def _calls(rng: random.Random, storm_ms: int) -> list[f.Fault]:
         at_ms = rng.randint(storm_ms // 10, storm_ms - 20_000)
         faults.append(f.Maintenance(after_ms=at_ms, for_ms=rng.randint(1_000, 12_000)))
     if is_on(0.25):
-        faults.append(
-            f.ClockSkew(ms=rng.randint(-250, 250), after_ms=rng.randint(0, storm_ms // 2), for_ms=storm_ms // 2)
-        )
+        skew_ms, at_ms = rng.randint(-250, 250), rng.randint(0, storm_ms // 2)
+        faults.append(f.ClockSkew(ms=skew_ms, after_ms=at_ms, for_ms=storm_ms // 2))
     return faults
+
+
+_Which = Literal["all", "public", "private"]
+
+_DISCONNECTS: Final[tuple[tuple[_Which, float, int, int], ...]] = (
+    ("private", 0.6, 15, 90),
+    ("public", 0.4, 30, 200),
+    ("all", 0.3, 60, 300),
+)
+"""Which sockets, the chance that a seed disconnects them, and the least and longest time between, in seconds."""
 
 
 def _streams(rng: random.Random, storm_ms: int) -> list[f.Fault]:
     """What goes wrong with pushes and sockets."""
     faults: list[f.Fault] = []
-    on = {"channel": "private", "for_ms": storm_ms}
+    on: dict[str, Any] = {"channel": "private", "for_ms": storm_ms}
     if rng.random() < 0.5:
         faults.append(f.Duplicate(**on, probability=rng.uniform(0.05, 0.4), delay_ms=rng.choice((0, 200, 4_000))))
     if rng.random() < 0.5:
@@ -154,14 +160,13 @@ def _streams(rng: random.Random, storm_ms: int) -> list[f.Fault]:
         faults.append(f.Lose(**on, probability=rng.uniform(0.03, 0.25)))
     if rng.random() < 0.3:
         faults.append(f.SlowPush(**on, ms=rng.randint(50, 1_500), probability=rng.uniform(0.1, 0.5)))
-    for which, chance, least_s, most_s in (("private", 0.6, 15, 90), ("public", 0.4, 30, 200), ("all", 0.3, 60, 300)):
+    for which, chance, least_s, most_s in _DISCONNECTS:
         if rng.random() < chance:
-            at_ms = 0
-            while True:
+            at_ms = rng.randint(least_s * 1000, most_s * 1000)
+            while at_ms < storm_ms:
+                how: Literal["cut", "close"] = "cut" if rng.random() < 0.5 else "close"
+                faults.append(f.Disconnect(which=which, how=how, after_ms=at_ms))
                 at_ms += rng.randint(least_s * 1000, most_s * 1000)
-                if at_ms >= storm_ms:
-                    break
-                faults.append(f.Disconnect(which=which, how=rng.choice(("cut", "close")), after_ms=at_ms))
     if rng.random() < 0.3:
         faults.append(f.ExpireListenKeys(after_ms=rng.randint(10_000, storm_ms)))
     return faults
