@@ -42,7 +42,6 @@ from claire.engine.reconcile import (
     compare_orders,
     holdings,
 )
-from claire.latch.steps import Step, no_step
 from claire.model.books import Books, PortfolioSnapshot, Position, Posting
 from claire.model.decisions import Fill, Intent, OrderEvent, TradingState
 from claire.model.errors import ClaireError
@@ -233,7 +232,6 @@ class Reconciliation:
         pace: Pace | None = None,
         halted: str = "",
         locked: bool = False,
-        step: Step = no_step,
     ) -> None:
         """Prepare; `settle` compares once, `run` goes on comparing.
 
@@ -253,7 +251,6 @@ class Reconciliation:
             pace: How often.
             halted: Why an earlier process of this run halted, where no operator has released that yet.
             locked: An earlier process of this run left a lock of reconciliation behind.
-            step: Called at the boundaries of every look.
         """
         self.verdict = Verdict()
         self.counters = Counters()
@@ -268,7 +265,6 @@ class Reconciliation:
         self._on_note = on_note
         self._look = look
         self._pace = pace or Pace()
-        self._step = step
         self._start_ms = since_ms or now_ms()
         self._busy_turns = 0
         self._read_ms: dict[str, int] = {}
@@ -383,7 +379,6 @@ class Reconciliation:
 
     async def _compare(self, check: Check, *, is_regular: bool) -> tuple[list[Mismatch], float | None]:
         """Look and compare once; return what counts, and when to look again although it is not its turn."""
-        self._step("look.before")
         busy: Mapping[str, None] = {}
         if check is Check.ORDERS:
             found = await self._compare_orders()
@@ -391,7 +386,6 @@ class Reconciliation:
             found = await self._compare_fills()
         else:
             found, busy = await self._compare_balances()
-        self._step("look.after")
         now_ms = self._now_ms()
         self.counters.looks[check] = self.counters.looks.get(check, 0) + 1
         if not busy:
