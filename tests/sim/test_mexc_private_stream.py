@@ -9,6 +9,7 @@ import pytest
 
 from claire.adapters.venues.mexc.budget import Bucket, Budget, Gate, Limit
 from claire.adapters.venues.mexc.errors import MexcError
+from claire.adapters.venues.mexc.fees import FeePrices
 from claire.adapters.venues.mexc.fills import FillBook
 from claire.adapters.venues.mexc.instruments import require_tradable
 from claire.adapters.venues.mexc.items import FeedAlert, LinkChange
@@ -121,7 +122,7 @@ async def account(keep_alive_s: float = 600.0, access: str = ACCESS) -> AsyncIte
             reader.result()
     ids = [event.trade_id for event in found.events if isinstance(event, VenueReport) and event.trade_id]
     assert len(set(ids)) == len(ids)
-    again = PrivateDecoder(known, lambda client, _: numbers.get(client), FillBook(), {})
+    again = PrivateDecoder(known, lambda client, _: numbers.get(client), FillBook(), FeePrices(time.monotonic_ns))
     assert [again.take(item.input) for item in found.items] == [item.events for item in found.items]
 
 
@@ -159,7 +160,7 @@ async def test_a_canceled_order_ends_after_its_last_execution():
 
 async def test_the_stream_and_rest_together_count_an_execution_once():
     async with account() as found:
-        found.stream.decoder._book = found.trading.book
+        found.stream.share(found.trading.book, found.trading.fee_prices)
         number = await found.order(20_000)
         await until(lambda: found.filled(number) == 20_000, 5, "the executions")
         look = await found.trading.look(number, BTC, f"clr-{number}", 1)

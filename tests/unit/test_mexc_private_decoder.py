@@ -6,6 +6,7 @@ from itertools import permutations
 import pytest
 
 from claire.adapters.venues.mexc.channels import Kind
+from claire.adapters.venues.mexc.fees import FeePrices
 from claire.adapters.venues.mexc.fills import FillBook
 from claire.adapters.venues.mexc.items import FeedAlert
 from claire.adapters.venues.mexc.privatedecoder import Foreign, PrivateDecoder, PrivateEvent, Reconcile
@@ -20,7 +21,10 @@ SECOND = 1_000_000_000
 
 def decoder(prices: dict[str, Decimal] | None = None) -> PrivateDecoder:
     ours = {"c1": 1, "c2": 2}
-    return PrivateDecoder({SYMBOL: instrument()}, lambda client, _: ours.get(client), FillBook(), prices or {})
+    known = FeePrices(lambda: 0)
+    for symbol, price in (prices or {}).items():
+        known.put(symbol, price)
+    return PrivateDecoder({SYMBOL: instrument()}, lambda client, _: ours.get(client), FillBook(), known)
 
 
 def deal(

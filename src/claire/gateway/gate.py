@@ -172,7 +172,7 @@ class Gate:
     # -- its own view ------------------------------------------------------------------------------------------------
 
     def seed(self, held: Mapping[str, Decimal], orders: Sequence[Known] = ()) -> None:
-        """Say what is held at the start, or after a recovery, and which orders went out before.
+        """Say what is held at the start, or after a recovery, and which orders went out before, or are there after all.
 
         Args:
             held: Base quantity by symbol that Claire owns: what was there before and is nobody's business does not count.
@@ -205,14 +205,6 @@ class Gate:
         order = self._orders.get(client_order_id)
         if order is not None:
             order.is_live = False
-
-    def alive(self, client_order_id: str) -> None:
-        """Take in that an order taken for ended is there after all.
-
-        Raises:
-            KeyError: no such order passed.
-        """
-        self._orders[client_order_id].is_live = True
 
     def held(self, symbol: str) -> Decimal:
         """Return what was bought and not sold, in base."""

@@ -2,14 +2,22 @@
 
 The stream repeats executions (once 40 minutes later), and whether both ways name an execution by the same id is not known:
 the samples of each look different. So an execution is told by order, price and quantity as well: of equal ones, as many count
-as the better informed way has named. That holds as long as what REST says of an order is complete, which `MexcTrading.fills`
+as the better informed way has named. That holds as long as what REST says of an order is complete, which `MexcQueries.fills`
 makes sure of.
+
+After a restart it is not known by which way the executions in the books were named, so they are taken as a count: as many
+equal ones as are booked were counted, and only what some way names beyond that is new. Nothing can be counted twice that way,
+for what is booked and what a way names are each different executions. A new execution that equals a booked one may be passed
+over when the stream tells it first; the order's own total then says that more was executed than was counted (`counted`), and
+a look by REST, which names them all, finds it.
 """
 
 from decimal import Decimal
 from enum import StrEnum
 
 from msgspec import Struct
+
+from claire.adapters.venues.mexc.fees import exact_product
 
 
 class Way(StrEnum):
@@ -38,7 +46,7 @@ class FillBook(Struct):
 
         The id is not always the one just heard: where that is taken, another of the same way is, which was passed over before.
         """
-        equal = self.heard.setdefault(order_id, {}).setdefault((price.normalize(), quantity.normalize()), _Equal())
+        equal = self._equal(order_id, price, quantity)
         ids = equal.ways.setdefault(way, {})
         ids[trade_id] = True
         if len(ids) <= len(equal.reported):
@@ -47,6 +55,19 @@ class FillBook(Struct):
         equal.reported[name] = True
         return name
 
+    def restore(self, order_id: str, trade_id: str, price: Decimal, quantity: Decimal) -> None:
+        """Take in an execution that was reported before a restart, under this id."""
+        self._equal(order_id, price, quantity).reported[trade_id] = True
+
+    def counted(self, order_id: str) -> Decimal:
+        """Return how much of an order was counted, in base."""
+        equals = self.heard.get(order_id, {})
+        parts = (exact_product(quantity, Decimal(len(equal.reported))) for (_, quantity), equal in equals.items())
+        return sum(parts, Decimal(0))
+
     def forget(self, order_id: str) -> None:
         """Drop an order that nothing more can be heard of (a day after it ended, say)."""
         self.heard.pop(order_id, None)
+
+    def _equal(self, order_id: str, price: Decimal, quantity: Decimal) -> _Equal:
+        return self.heard.setdefault(order_id, {}).setdefault((price.normalize(), quantity.normalize()), _Equal())

@@ -100,6 +100,8 @@ class AlertKind(StrEnum):
     """The venue refused a subscription."""
     STALLED = "stalled"
     """A stream or a connection fell silent although there was something to say."""
+    ACCOUNT = "account"
+    """Something about the account or one of its orders."""
 
 
 class FeedAlert(Struct, frozen=True, tag="feed_alert", array_like=True):

@@ -8,7 +8,6 @@ expired all the same, a new one is made and connected with.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
-from decimal import Decimal
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,6 +23,7 @@ from claire.adapters.venues.mexc.connection import (
 )
 from claire.adapters.venues.mexc.errors import Kind, MexcError
 from claire.adapters.venues.mexc.feedrest import ListenKeys
+from claire.adapters.venues.mexc.fees import FeePrices
 from claire.adapters.venues.mexc.fills import FillBook
 from claire.adapters.venues.mexc.items import (
     AlertKind,
@@ -67,7 +67,7 @@ class PrivateStream:
         order_no: OrderNumbers,
         *,
         book: FillBook | None = None,
-        prices: Mapping[str, Decimal] | None = None,
+        prices: FeePrices | None = None,
         settings: ConnectionSettings | None = None,
         clocks: Clocks = SYSTEM_CLOCKS,
         keep_alive_s: float = KEEP_ALIVE_S,
@@ -82,7 +82,7 @@ class PrivateStream:
             instruments: Rules by symbol.
             order_no: Tells our orders from others.
             book: Counts executions once; share it with the trading client.
-            prices: Prices of third assets that fees are taken in, by symbol.
+            prices: Of third assets that fees are taken in; share them with the trading client.
             settings: Times of the connection.
             clocks: Where time is read.
             keep_alive_s: How often the key is prolonged.
@@ -90,7 +90,9 @@ class PrivateStream:
             session: To connect with; None: one of its own.
         """
         self.counters = FeedCounters()
-        self.decoder = PrivateDecoder(instruments, order_no, book or FillBook(), prices or {}, self.counters)
+        known = FeePrices(clocks.now_ns) if prices is None else prices
+        book = FillBook() if book is None else book
+        self.decoder = PrivateDecoder(instruments, order_no, book, known, self.counters)
         self._keys = keys
         self._url = ws_url
         self._settings = settings or ConnectionSettings()
@@ -149,6 +151,10 @@ class PrivateStream:
             await self._session.close()
             self._session = None
         self._outbox.close()
+
+    def share(self, book: FillBook, prices: FeePrices) -> None:
+        """Count executions in this book and value fees by these prices: those of whoever asks REST."""
+        self.decoder.share(book, prices)
 
     def __aiter__(self) -> AsyncIterator[PrivateItem]:
         """Yield the items in order.

@@ -6,11 +6,12 @@ number has no meaning, the caller is asked to look (`Reconcile`), for REST knows
 """
 
 from collections.abc import Callable, Mapping
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import Decimal
 from typing import Final
 
 from msgspec import Struct
 
+from claire.adapters.venues.mexc.fees import FeePrices, exact_product, rounded
 from claire.adapters.venues.mexc.fills import FillBook, Way
 from claire.adapters.venues.mexc.frames import FrameDecoder
 from claire.adapters.venues.mexc.items import AlertKind, FeedAlert, FeedCounters, LinkChange, RawFrame, RawText
@@ -26,8 +27,6 @@ REMEMBERED: Final = 10_000
 
 PATIENCE_NS: Final = 2_000_000_000
 """How long executions may come after the end of their order before somebody has to look."""
-
-UNIT: Final = Decimal(1).scaleb(-DECIMALS)
 
 OrderNumbers = Callable[[str, str], int | None]
 """(client order id, venue order id) → our order's number; None: not one of ours."""
@@ -65,13 +64,17 @@ class PrivateItem(Struct, frozen=True):
 class _Told(Struct):
     """What was heard of one order."""
 
+    order_id: str
     acknowledged: bool = False
-    dealt: Decimal = Decimal(0)
+    executed: Decimal = Decimal(0)
+    """How much of it the venue says was executed."""
+    executed_ns: int = 0
+    """When it first said so."""
     ended: OrderPush | None = None
     """The push that said it has ended, while executions are missing."""
-    ended_ns: int = 0
     closed: bool = False
     asked: bool = False
+    """Whether somebody was asked to look for what is missing of `executed`."""
 
 
 class PrivateDecoder:
@@ -82,7 +85,7 @@ class PrivateDecoder:
         instruments: Mapping[str, Instrument],
         order_no: OrderNumbers,
         book: FillBook,
-        prices: Mapping[str, Decimal],
+        prices: FeePrices,
         counters: FeedCounters | None = None,
     ) -> None:
         """Prepare.
@@ -91,7 +94,7 @@ class PrivateDecoder:
             instruments: Rules by symbol.
             order_no: Tells our orders from others.
             book: Counts executions once, shared with whoever asks REST for them.
-            prices: Price of third assets that fees are taken in, by symbol (``MXUSDT``); the owner keeps it up to date.
+            prices: Of third assets that fees are taken in; the owner keeps them up to date.
             counters: Where to count.
         """
         self.counters = counters or FeedCounters()
@@ -102,6 +105,10 @@ class PrivateDecoder:
         self._decode = FrameDecoder(instruments).decode
         self._orders: dict[int, _Told] = {}
         self._said: dict[str, None] = {}
+
+    def share(self, book: FillBook, prices: FeePrices) -> None:
+        """Count in this book from now on, and value fees by these prices."""
+        self._book, self._prices = book, prices
 
     def take(self, entered: PrivateInput) -> list[PrivateEvent]:
         """Take in one input of any kind."""
@@ -142,7 +149,7 @@ class PrivateDecoder:
         return events
 
     def overdue(self, now_ns: int) -> tuple[int, ...]:
-        """Return the orders that ended some time ago and still miss executions; each is told once.
+        """Return the orders of which the venue has executed more, some time ago, than was counted; each total is told once.
 
         Args:
             now_ns: UTC, from the clock that receive times come from.
@@ -150,7 +157,10 @@ class PrivateDecoder:
         late = [
             number
             for number, told in self._orders.items()
-            if told.ended is not None and not told.asked and now_ns - told.ended_ns > PATIENCE_NS
+            if not told.asked
+            and told.executed
+            and now_ns - told.executed_ns > PATIENCE_NS
+            and self._book.counted(told.order_id) < told.executed
         ]
         for number in late:
             self._orders[number].asked = True
@@ -179,15 +189,16 @@ class PrivateDecoder:
             self.counters.duplicate_trades_total += 1
             return []
         self.counters.trades_total += 1
-        told = self._told(number)
-        told.dealt += deal.quantity
+        told = self._told(number, deal.order_id)
         events: list[PrivateEvent] = []
         fee_asset = deal.fee_asset or instrument.quote
-        fee = _rounded(deal.fee, DECIMALS)
-        value = self._fee_value(fee, fee_asset, deal.price, instrument)
+        fee = rounded(deal.fee, DECIMALS)
+        value = self._prices.value(fee, fee_asset, instrument, deal.price)
         if value is None:
-            text = f"a fee of {fee} {fee_asset} has no known price in {instrument.quote}; it is booked with value 0"
+            text = unvalued(fee, fee_asset, instrument.quote)
             events += self._say(AlertKind.DECODE_ERROR, f"fee {fee_asset}", text, ts_recv_ns)
+        if deal.amount is not None and (words := differs(deal.symbol, deal.price, deal.quantity, deal.amount)):
+            events += self._say(AlertKind.DECODE_ERROR, f"amount {deal.symbol}", words, ts_recv_ns)
         events.append(
             VenueReport(
                 order_no=number,
@@ -208,7 +219,9 @@ class PrivateDecoder:
         number = self._order_no(push.client_id, push.order_id)
         if number is None:
             return [Foreign(push, ts_recv_ns)]
-        told = self._told(number)
+        told = self._told(number, push.order_id)
+        if push.filled_quantity > told.executed:
+            told.executed, told.executed_ns, told.asked = push.filled_quantity, ts_recv_ns, False
         if push.status is OrderStatus.UNKNOWN:
             text = f"order {number} has the status {push.status_no}, which nobody has documented"
             return [
@@ -220,33 +233,26 @@ class PrivateDecoder:
             told.acknowledged = True
             events.append(VenueReport(number, ts_recv_ns, Evidence.ACKNOWLEDGED, venue_order_id=push.order_id))
         if push.status not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED) and not told.closed:
-            told.ended, told.ended_ns = push, ts_recv_ns
+            told.ended = push
         return events + self._end(number, told, ts_recv_ns)
 
-    @staticmethod
-    def _end(number: int, told: _Told, ts_recv_ns: int) -> list[PrivateEvent]:
-        """Report the end of an order once all its executions are here."""
+    def _end(self, number: int, told: _Told, ts_recv_ns: int) -> list[PrivateEvent]:
+        """Report the end of an order once all its executions are here, whichever way they came."""
         push = told.ended
-        if push is None or told.dealt < push.filled_quantity:
+        if push is None or self._book.counted(told.order_id) < push.filled_quantity:
             return []
         told.ended, told.closed = None, True
         if push.status is OrderStatus.FILLED:
             return []  # its executions say it all
         return [VenueReport(number, ts_recv_ns, Evidence.CANCELED, venue_order_id=push.order_id)]
 
-    def _told(self, number: int) -> _Told:
+    def _told(self, number: int, order_id: str) -> _Told:
         told = self._orders.get(number)
         if told is None:
             while len(self._orders) >= REMEMBERED:
                 del self._orders[next(iter(self._orders))]
-            told = self._orders[number] = _Told()
+            told = self._orders[number] = _Told(order_id)
         return told
-
-    def _fee_value(self, fee: Decimal, asset: str, price: Decimal, instrument: Instrument) -> Decimal | None:
-        if not fee or asset == instrument.quote:
-            return fee
-        rate = price if asset == instrument.base else self._prices.get(asset + instrument.quote)
-        return None if rate is None else _rounded(fee * rate, min(instrument.quote_decimals, DECIMALS))
 
     def _say(
         self, kind: AlertKind, once: str, text: str, ts_recv_ns: int, *, stops_entries: bool = False
@@ -258,8 +264,17 @@ class PrivateDecoder:
         return [FeedAlert(kind, "", text, stops_entries, ts_recv_ns)]
 
 
-def _rounded(value: Decimal, decimals: int) -> Decimal:
-    """Return an amount in so many decimals at most."""
-    with localcontext() as context:
-        context.prec = 80
-        return value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
+def unvalued(fee: Decimal, asset: str, quote: str) -> str:
+    """Say that a fee has no price."""
+    return f"a fee of {fee} {asset} has no known price in {quote}; it is booked with value 0, and counted"
+
+
+def differs(symbol: str, price: Decimal, quantity: Decimal, amount: Decimal) -> str:
+    """Say that the venue moved another amount than price × quantity; empty: it did not."""
+    product = exact_product(price, quantity)
+    if product == amount:
+        return ""
+    return (
+        f"{symbol}: an execution of {quantity} at {price} makes {product}, and MEXC says that it moved {amount}; the books"
+        " hold the former, so the balance will differ"
+    )

@@ -245,6 +245,8 @@ class OwnTrade(Struct, frozen=True, rename="camel"):
     is_maker: bool
     is_self_trade: bool = False
     client_order_id: str | None = None
+    quote_qty: Amount | None = None
+    """What it moved in the quote asset."""
 
 
 class Balance(Struct, frozen=True):

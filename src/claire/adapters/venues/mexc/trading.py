@@ -1,4 +1,4 @@
-"""The trading client of MEXC: orders through the gateway, and everything about them by signed REST.
+"""The trading client of MEXC: orders through the gateway, cancels, and everything about them by signed REST (queries.py).
 
 An order is sent once. What became of it is one of four things (`Submitted`): taken, refused for good, never sent, or not known,
 and then the venue is asked (`resolve`) until it is found or proven absent by two complete looks after its fence (DESIGN 7).
@@ -15,16 +15,18 @@ from msgspec import Struct, structs
 from claire.adapters.venues.mexc import replies, requests
 from claire.adapters.venues.mexc.clock import ClockState
 from claire.adapters.venues.mexc.errors import Call, Fault, Kind, MexcError, fault_of, rejected, unreadable
-from claire.adapters.venues.mexc.fills import FillBook, Way
+from claire.adapters.venues.mexc.fees import FeePrices
+from claire.adapters.venues.mexc.fills import FillBook
 from claire.adapters.venues.mexc.instruments import Tradable, TypeMemory
-from claire.adapters.venues.mexc.replies import OrderInfo, OwnTrade, ReplyError, read
+from claire.adapters.venues.mexc.queries import MexcQueries
+from claire.adapters.venues.mexc.replies import OrderInfo, ReplyError, read
 from claire.adapters.venues.mexc.requests import OrderTicket, Request
 from claire.adapters.venues.mexc.rest import MexcRest
 from claire.gateway.answers import Answer
 from claire.gateway.gate import Approval, Gate
 from claire.gateway.send import OrderSender, Sent
+from claire.latch.steps import Step, no_step
 from claire.model.decisions import Cancel, Intent, VenueReport
-from claire.model.instrument import Instrument
 from claire.model.market import Side
 from claire.model.orders import Evidence, OrderType
 
@@ -33,12 +35,7 @@ ORDER_PATIENCE_S: Final = 0.25
 REDUCING_PATIENCE_S: Final = 2.0
 COLLAR_BPS: Final = 100
 """How far from the decision's price an order may fill that stands in for a market order."""
-LOOKS_S: Final = (0.3, 1.0, 2.0, 4.0)
-"""Between two looks for an order that may or may not exist; then every 4 s."""
-LISTEN_KEY_EVERY_S: Final = 1800.0
 MARKET_REFUSED: Final = ("30018", "30019", "30051", "30041")
-ABSENT: Final = ("-2013", "-2011")
-FINISHED: Final = ("FILLED", "CANCELED", "PARTIALLY_CANCELED")
 
 
 class Taken(Struct, frozen=True):
@@ -71,21 +68,7 @@ class Unknown(Struct, frozen=True):
 Submitted = Taken | Refused | NotSent | Unknown
 
 
-class Look(Struct, frozen=True):
-    """What a query says about an order."""
-
-    info: OrderInfo
-    reports: tuple[VenueReport, ...]
-    is_complete: bool
-    """Whether the executions add up to what the order says was executed; False: the venue lags, look again."""
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether nothing more will be heard."""
-        return self.info.status in FINISHED and self.is_complete
-
-
-class MexcTrading:
+class MexcTrading(MexcQueries):
     """Orders, cancels and queries of one account."""
 
     def __init__(
@@ -96,7 +79,9 @@ class MexcTrading:
         *,
         types: TypeMemory | None = None,
         book: FillBook | None = None,
+        prices: FeePrices | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        step: Step = no_step,
     ) -> None:
         """Open a desk.
 
@@ -106,16 +91,15 @@ class MexcTrading:
             tradables: The rules of every symbol that may be ordered.
             types: Which types the symbols refuse, as `probe` found.
             book: What was counted already; shared with the private stream.
+            prices: Of third assets that fees are taken in; shared with the private stream.
             sleep: How to wait.
+            step: Called at the boundaries ``look.before``, ``look.after``, ``cancel.before``, ``cancel.after``.
         """
-        self.rest = rest
-        self.tradables = tradables
+        super().__init__(rest, tradables, book=book, prices=prices, sleep=sleep, step=step)
         self.types = TypeMemory() if types is None else types
-        self.book = FillBook() if book is None else book
         self.gate = Gate() if sender is None else sender.gate
         """Of the sender: whoever hears of executions and ends tells it."""
         self._sender = sender
-        self._sleep = sleep
         self._prices: dict[str, tuple[int, Decimal]] = {}
 
     # -- orders ------------------------------------------------------------------------------------------------------
@@ -252,11 +236,14 @@ class MexcTrading:
 
         A fault with code -2011 says that there is no such open order: it is finished, or never was.
         """
+        self.step("cancel.before")
+        fault = None
         try:
             await self.rest.get(requests.cancel(command.symbol, client_order_id=client_order_id), OrderInfo)
         except MexcError as e:
-            return e.fault
-        return None
+            fault = e.fault
+        self.step("cancel.after")
+        return fault
 
     async def cancel_all(self, symbol: str = "") -> tuple[OrderInfo, ...]:
         """Cancel all open orders, of one symbol or of all; return what the venue says they were.
@@ -269,210 +256,6 @@ class MexcTrading:
             return await self.rest.get(request, tuple[OrderInfo, ...])
         await self.rest.get(request, replies.Nothing)
         return ()
-
-    # -- queries -----------------------------------------------------------------------------------------------------
-
-    async def order(self, symbol: str, *, order_id: str = "", client_order_id: str = "") -> OrderInfo | None:
-        """Query one order; None: the venue knows none, which right after sending proves nothing.
-
-        Raises:
-            MexcError: the venue did not say.
-        """
-        request = requests.query_order(symbol, order_id=order_id, client_order_id=client_order_id)
-        try:
-            return await self.rest.get(request, OrderInfo)
-        except MexcError as e:
-            if e.fault.code in ABSENT:
-                return None
-            raise
-
-    async def open_orders(self, symbol: str = "") -> tuple[OrderInfo, ...]:
-        """List the open orders, of one symbol or of all.
-
-        Raises:
-            MexcError: the venue did not say.
-        """
-        return await self.rest.get(requests.open_orders(symbol), tuple[OrderInfo, ...])
-
-    async def fills(self, symbol: str, *, order_id: str = "", start_ms: int = 0) -> list[OwnTrade]:
-        """List own executions, all of them, oldest first: of one order, or since a moment.
-
-        Raises:
-            MexcError: the venue did not say, or so many lie in one second that its pages cannot be told apart.
-        """
-        found: dict[str, OwnTrade] = {}
-        end_ms = 0
-        while True:
-            request = requests.my_trades(
-                symbol, order_id=order_id, start_ms=start_ms, limit=requests.MOST_OWN_TRADES, end_ms=end_ms
-            )
-            page = await self.rest.get(request, tuple[OwnTrade, ...])
-            fresh = [trade for trade in page if str(trade.id) not in found]
-            found |= {str(trade.id): trade for trade in fresh}
-            if len(page) < requests.MOST_OWN_TRADES:
-                return sorted(found.values(), key=lambda trade: (trade.time, str(trade.id)))
-            if not fresh:
-                raise MexcError(request.what, unreadable("its pages overlap wholly", Call.READ))
-            oldest_ms = min(trade.time for trade in page)
-            # Times may be cut to whole seconds, and whether endTime itself belongs to the range is not documented.
-            end_ms = oldest_ms + (1 if oldest_ms % 1000 else 1000)
-
-    async def look(self, order_no: int, symbol: str, client_order_id: str, at_ns: int) -> Look | None:
-        """Query an order and its executions; None: the venue knows none.
-
-        Args:
-            order_no: The order's number in this run, for the reports.
-            symbol: Of the order.
-            client_order_id: Of the order.
-            at_ns: Market time of the reports.
-
-        Raises:
-            MexcError: the venue did not say.
-        """
-        info = await self.order(symbol, client_order_id=client_order_id)
-        return None if info is None else await self.told(order_no, info, at_ns)
-
-    async def told(self, order_no: int, info: OrderInfo, at_ns: int) -> Look:
-        """Turn what the venue says about an order into reports: evidence, and the executions not counted before.
-
-        Raises:
-            MexcError: the executions cannot be read.
-        """
-        instrument = self.tradables[info.symbol].instrument
-        trades = await self.fills(info.symbol, order_id=info.id) if info.executed_qty else []
-        told = [await self.report_of(order_no, trade, instrument, at_ns) for trade in trades]
-        # Counted only now that nothing can fail any more: an execution is counted where it is reported, or not at all.
-        reports = [
-            structs.replace(report, trade_id=name)
-            for report, trade in zip(told, trades, strict=True)
-            if (name := self.book.count(Way.REST, info.id, report.trade_id, trade.price, trade.qty))
-        ]
-        if info.status in ("CANCELED", "PARTIALLY_CANCELED"):
-            reason = info.cancel_reason or ""
-            reports.append(VenueReport(order_no, at_ns, Evidence.CANCELED, reason=reason, venue_order_id=info.id))
-        elif not reports:
-            reports.append(VenueReport(order_no, at_ns, Evidence.ACKNOWLEDGED, venue_order_id=info.id))
-        executed = sum((trade.qty for trade in trades), Decimal(0))
-        return Look(info, tuple(reports), executed == info.executed_qty)
-
-    async def report_of(self, order_no: int, trade: OwnTrade, instrument: Instrument, at_ns: int) -> VenueReport:
-        """Return one execution as a report.
-
-        Raises:
-            DataError: its price or quantity does not fit the symbol's rules: the venue changed them.
-            MexcError: the fee's asset has no price.
-        """
-        fee_asset = trade.commission_asset or instrument.quote
-        return VenueReport(
-            order_no=order_no,
-            ts_event_ns=at_ns,
-            trade_id=str(trade.id),
-            price_ticks=instrument.ticks(trade.price),
-            quantity_lots=instrument.lots(trade.qty),
-            fee=Decimal(trade.commission),
-            fee_asset=fee_asset,
-            fee_value=await self.fee_value(Decimal(trade.commission), fee_asset, instrument, trade.price),
-            is_maker=trade.is_maker,
-            venue_order_id=str(trade.order_id),
-        )
-
-    async def fee_value(self, fee: Decimal, asset: str, instrument: Instrument, price: Decimal) -> Decimal:
-        """Return what a fee is worth in the quote asset, in as many decimals as the books hold.
-
-        Raises:
-            MexcError: the asset is a third one (MX, say), and the venue tells no price of it.
-        """
-        if not fee or asset == instrument.quote:
-            return fee
-        rate = price if asset == instrument.base else await self._price(asset + instrument.quote)
-        return (fee * rate).quantize(Decimal(1).scaleb(-min(instrument.quote_decimals, 18)))
-
-    async def resolve(self, symbol: str, client_order_id: str, fence_ms: int, *, since_ms: int = 0) -> OrderInfo | None:
-        """Find out about an order that may or may not exist: its state, or None when it is proven absent.
-
-        Absent means: two complete looks after the fence, with time between them, found it neither by query nor among the open
-        orders nor among the executions. A look that fails counts for nothing.
-
-        Args:
-            symbol: Of the order.
-            client_order_id: Of the order.
-            fence_ms: Venue time from which on the venue can no longer take the order.
-            since_ms: Executions before this are not looked through; 0: a minute before the fence.
-        """
-        start_ms = since_ms or fence_ms - 60_000
-        empty_looks = 0
-        number = 0
-        while empty_looks < 2:
-            await self._sleep(LOOKS_S[min(number, len(LOOKS_S) - 1)])
-            number += 1
-            began_ms = self.rest.venue_ms()
-            try:
-                found = await self._complete_look(symbol, client_order_id, start_ms)
-            except MexcError:
-                self.rest.counters["looks_failed"] += 1
-                continue
-            if found is not None:
-                return found
-            empty_looks += began_ms > fence_ms
-        return None
-
-    async def account(self) -> replies.Account:
-        """Read the balances.
-
-        Raises:
-            MexcError: the venue did not say.
-        """
-        return await self.rest.get(requests.account(), replies.Account)
-
-    async def trade_fee(self, symbol: str) -> replies.TradeFee:
-        """Read the account's own rates for a symbol.
-
-        Raises:
-            MexcError: the venue did not say.
-        """
-        return (await self.rest.get(requests.trade_fee(symbol), replies.TradeFeeReply)).data
-
-    # -- listen keys -------------------------------------------------------------------------------------------------
-
-    async def new_listen_key(self) -> str:
-        """Make a listen key, good for an hour.
-
-        Raises:
-            MexcError: the venue made none.
-        """
-        return (await self.rest.get(requests.listen_key("POST"), replies.ListenKey)).listen_key
-
-    async def renew_listen_key(self, key: str) -> bool:
-        """Give a listen key another hour; False: the venue no longer knows it, make a new one.
-
-        Raises:
-            MexcError: the venue did not answer.
-        """
-        try:
-            await self.rest.get(requests.listen_key("PUT", key), replies.ListenKey)
-        except MexcError as e:
-            if e.fault.code == "730708":
-                return False
-            raise
-        return True
-
-    async def keep_listen_key(self, key: str) -> None:
-        """Renew a listen key every 30 minutes; return once the venue no longer knows it."""
-        while True:
-            await self._sleep(LISTEN_KEY_EVERY_S)
-            try:
-                if not await self.renew_listen_key(key):
-                    return
-            except MexcError:
-                self.rest.counters["listen_key_renewals_failed"] += 1
-
-    async def end_listen_key(self, key: str) -> None:
-        """End a listen key and its streams.
-
-        Raises:
-            MexcError: the venue did not take it.
-        """
-        await self.rest.get(requests.listen_key("DELETE", key), replies.Nothing)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -532,18 +315,6 @@ class MexcTrading:
         lots = max(worth // (price * lot) + 1, rules.min_quantity // lot + 1)
         limit = None if kind is OrderType.MARKET else price
         return OrderTicket(symbol, Side.BUY, kind, "", quantity=lots * lot, price=limit)
-
-    async def _complete_look(self, symbol: str, client_order_id: str, start_ms: int) -> OrderInfo | None:
-        found = await self.order(symbol, client_order_id=client_order_id)
-        if found is not None:
-            return found
-        for listed in await self.open_orders(symbol):
-            if listed.client_order_id == client_order_id:
-                return listed
-        for trade in await self.fills(symbol, start_ms=start_ms):
-            if trade.client_order_id == client_order_id:
-                return await self.order(symbol, order_id=str(trade.order_id))
-        return None
 
     async def _price(self, symbol: str, *, with_all_others: bool = False) -> Decimal:
         """The last price of a pair, at most a minute old. All pairs cost the venue's budget no more than one."""
