@@ -13,7 +13,6 @@ from claire.adapters.store.database import alembic_config, migrate, open_ledger,
 from claire.adapters.store.tables import HEAD_REVISION, metadata
 from claire.model.errors import LedgerError
 
-
 A_RUN = "INSERT INTO runs VALUES ('0', 'a', 'v', 'm', 'c', 't', 's', '{}', 'k', 'p', 'h', 'x', 1, 'h', NULL, NULL)"
 
 

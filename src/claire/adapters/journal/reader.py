@@ -371,6 +371,9 @@ def _load(path: Path) -> tuple[bytes, bool]:
     try:
         data = path.read_bytes()
     except OSError as error:
+        packed = path.with_name(path.name.removesuffix(PLAIN) + PACKED)
+        if path.suffix == PLAIN and packed.exists():
+            return _load(packed)  # compressed since the folder was looked into, by the run that writes it
         raise JournalError(f"{path}: cannot be read: {error.strerror}. Check its permissions and the disk.") from error
     return unpack_segment(data) if path.name.endswith(PACKED) else (data, True)
 
