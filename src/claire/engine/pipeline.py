@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from claire.engine.ports import Input, Recorded, Recorder, Venue
-from claire.model.books import Transaction
+from claire.model.books import Position, Transaction
 from claire.model.decisions import (
     Adjustment,
     Adopted,
@@ -40,8 +41,9 @@ from claire.model.decisions import (
     Submit,
     VenueReport,
 )
-from claire.model.errors import DataError
+from claire.model.errors import DataError, SafetyRefusal
 from claire.model.market import Candle, Mark, MarketEvent, Timer, Trade
+from claire.model.money import decimal_of
 from claire.stages.allocation import TIMER_PREFIX as ALLOCATION_TIMER
 from claire.stages.allocation import Allocations
 from claire.stages.candles import TIMER_PREFIX as CANDLE_TIMER
@@ -50,7 +52,8 @@ from claire.stages.execution import Execution
 from claire.stages.portfolio import Portfolio
 from claire.stages.regime import Regimes
 from claire.stages.risk import DAY_NS, Risk
-from claire.stages.signal import Signals
+from claire.stages.signal import OnRestart, Signals
+from claire.strategies import StrategyParams
 
 NEVER = 1 << 62
 """A time after all others, in nanoseconds."""
@@ -285,6 +288,72 @@ class Pipeline:
         self._venue_busy = self._keeps_book or not self.venue.is_idle
         self._wire()
 
+    def await_history(self, symbol: str, until_ns: int = 0) -> None:
+        """Ask nothing about a symbol until `past_trades` has told what was before; exits go on.
+
+        In a run that is resumed the past is what its strategies did not see yet, up to about `until_ns`.
+        """
+        self.stages.signals.await_history(symbol, self.marks[symbol].ts_event_ns, until_ns)
+
+    def resumed(self, mode: OnRestart, now_ns: int, histories: Sequence[str] = ()) -> None:
+        """Say that a run goes on at `now_ns` after nobody saw the market for a while: once, before anything else happens.
+
+        Args:
+            mode: What to do with a position that is beyond its stop at the first trade.
+            now_ns: Market time.
+            histories: Symbols whose missed trades will come (`past_trades`). The others have a gap up to now.
+        """
+        self.stages.candles.resumed(now_ns)
+        for symbol in histories:
+            self.await_history(symbol, now_ns)
+        self.stages.signals.resumed(mode, now_ns)
+
+    # --- owners ---
+
+    @property
+    def owners(self) -> tuple[tuple[str, str], ...]:
+        """Who owns a position of what: (strategy id, symbol), in the order of opening."""
+        return tuple(self.stages.portfolio.state.books.positions)
+
+    def orphan(self, strategy_id: str, symbol: str, params: StrategyParams | None = None) -> None:
+        """Let a position whose strategy is gone be got out of, and nothing else (`Signals.orphan`).
+
+        Raises:
+            SafetyRefusal: that strategy owns none of that symbol.
+        """
+        position = self._owned(strategy_id, symbol)
+        own = msgspec.structs.replace(position)  # the desk follows the fills on its own
+        self.stages.signals.orphan(strategy_id, self.stages.portfolio.state.books.instruments[symbol], own, params)
+
+    def adopt(self, owner_id: str, strategy_id: str, symbol: str, *, operator: str, reason: str, now_ns: int) -> None:
+        """Hand a position to another strategy, because an operator said so.
+
+        Raises:
+            SafetyRefusal: the owner has none, an order of it is still live, or the other strategy does not trade the symbol.
+        """
+        position, signals = self._owned(owner_id, symbol), self.stages.signals
+        if owner_id == strategy_id or not signals.has_desk(strategy_id, symbol):
+            raise SafetyRefusal(
+                f"{strategy_id} cannot adopt the {symbol} of {owner_id}: it has to be another strategy, which trades {symbol}"
+            )
+        live = [o.order_no for o in self.stages.execution.live if (o.strategy_id, o.symbol) == (owner_id, symbol)]
+        if live:
+            raise SafetyRefusal(
+                f"{strategy_id} cannot adopt the {symbol} of {owner_id} while its order {live[0]} is live; wait for its end"
+            )
+        if not signals.has_desk(owner_id, symbol):
+            self.orphan(owner_id, symbol)
+        quantity, at_ns = decimal_of(position.base_units), max(now_ns, self.now_ns)
+        self._run((Adopted(owner_id, strategy_id, symbol, quantity, operator, reason, at_ns),))
+        self.snapshot()
+
+    def _owned(self, strategy_id: str, symbol: str) -> Position:
+        position = self.stages.portfolio.state.books.positions.get((strategy_id, symbol))
+        if position is None:
+            held = ", ".join(f"{owner} {of}" for owner, of in self.owners) or "nothing"
+            raise SafetyRefusal(f"strategy {strategy_id} owns no {symbol}; what is held: {held}")
+        return position
+
     # --- time ---
 
     def advance(self, t: int) -> None:
@@ -391,7 +460,7 @@ class Pipeline:
             ControlEvent: (record, s.risk.on_control),
             Adjustment: (s.risk.on_adjustment, s.portfolio.on_adjustment),
             PositionDusted: (record, s.signals.on_dusted, s.portfolio.on_dusted),
-            Adopted: (record,),
+            Adopted: (record, s.signals.on_adopted, s.execution.on_adopted, s.risk.on_adopted, s.portfolio.on_adopted),
             Transaction: (self._post,),
             RoundTrip: (record,),
             SetTimer: (self._set_timer,),

@@ -77,6 +77,8 @@ class Candles(Struct):
     grace_ns: int = 2_000_000_000
     """How long after its end a candle waits for trades that are on their way."""
     symbols: dict[str, OpenCandle] = {}
+    late_before: dict[str, int] = {}
+    """Trades that came late for candles which a restart has dropped, by symbol."""
 
     def __post_init__(self) -> None:
         """Refuse intervals that hold nothing."""
@@ -125,7 +127,14 @@ class Candles(Struct):
     def late(self, symbol: str) -> int:
         """Return how many trades of `symbol` came after their candle had closed."""
         candle = self.symbols.get(symbol)
-        return candle.late if candle else 0
+        return self.late_before.get(symbol, 0) + (candle.late if candle else 0)
+
+    def resumed(self, now_ns: int) -> None:
+        """Drop the open candles that ended while nobody looked: they lack trades, and so would the empty ones after them."""
+        for symbol, candle in list(self.symbols.items()):
+            if candle.close_ns <= now_ns:
+                self.late_before[symbol] = self.late(symbol)
+                del self.symbols[symbol]
 
     def _first(self, trade: Trade) -> Sequence[Candle | SetTimer]:
         """Open a symbol's first candle with its first trade."""

@@ -20,6 +20,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from claire.model.decisions import (
+    Adopted,
     Cancel,
     ControlEvent,
     Fill,
@@ -182,6 +183,12 @@ class Execution(Struct):
         if order.life.note(Evidence.CANCEL_REQUESTED):
             return (order.event(timer.due_ns, reason="expired"), cancel)
         return (cancel,)
+
+    def on_adopted(self, event: Adopted) -> None:
+        """Let what its former owner ordered belong to a position's new owner: a late fill finds the right one."""
+        for order in self.orders.values():
+            if (order.strategy_id, order.symbol) == (event.owner_id, event.symbol):
+                order.strategy_id = event.strategy_id
 
     @property
     def live(self) -> tuple[Order, ...]:

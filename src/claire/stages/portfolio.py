@@ -11,7 +11,7 @@ from fractions import Fraction
 from msgspec import Struct, field
 
 from claire.model.books import Books, PortfolioSnapshot, Position, Transaction
-from claire.model.decisions import Adjustment, Fill, OrderEvent, PositionDusted, RoundTrip, Signal
+from claire.model.decisions import Adjustment, Adopted, Fill, OrderEvent, PositionDusted, RoundTrip, Signal
 from claire.model.instrument import Instrument
 from claire.model.money import decimal_of, divide_half_even
 
@@ -70,6 +70,11 @@ class Portfolio:
         postings = books.adjust(adjustment)
         self.state.peak_units += books.equity_units - before
         return (Transaction(postings),)
+
+    def on_adopted(self, event: Adopted) -> Sequence[Transaction]:
+        """Let a position change its owner."""
+        postings = self.state.books.adopt(event.owner_id, event.strategy_id, event.symbol, event.ts_event_ns)
+        return (Transaction(postings),) if postings else ()
 
     def on_valuation(self) -> None:
         """Look at equity: follow the peak and the deepest fall from it."""

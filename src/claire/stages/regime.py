@@ -61,6 +61,8 @@ class RegimeState(Struct):
     atr: Atr
     candles: int = 0
     """Closed candles seen."""
+    close_ns: int = 0
+    """End of the latest one."""
     regime: Regime = Regime.UNKNOWN
     candidate: Regime | None = None
     """What the latest candles vote for, when that is not `regime`."""
@@ -75,11 +77,17 @@ class Regimes(Struct):
     symbols: dict[str, RegimeState] = {}
 
     def on_candle(self, candle: Candle) -> Sequence[RegimeChanged]:
-        """Feed one closed candle; return a `RegimeChanged` after `rules.confirmations` equal votes."""
+        """Feed one closed candle; return a `RegimeChanged` after `rules.confirmations` equal votes.
+
+        A candle that is not newer than the last one was seen already: history overlaps after a restart.
+        """
         rules = self.rules
         state = self.symbols.get(candle.symbol)
         if state is None:
             state = self.symbols[candle.symbol] = RegimeState(Adx(rules.adx_period), Atr(rules.atr_period))
+        if candle.close_ns <= state.close_ns:
+            return ()
+        state.close_ns = candle.close_ns
         # In ticks: ADX has no unit, and in ATR / close the tick cancels.
         adx = state.adx.update(candle.high_ticks, candle.low_ticks, candle.close_ticks)
         atr_pct = state.atr.update(candle.high_ticks, candle.low_ticks, candle.close_ticks) / candle.close_ticks * 100

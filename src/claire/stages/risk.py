@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from claire.model.books import Books
 from claire.model.decisions import (
     Adjustment,
+    Adopted,
     AllocationDecision,
     Code,
     ControlEvent,
@@ -168,6 +169,10 @@ class Risk:
         before = locks.get(event.operator)
         since_ns = before.since_ns if before is not None and before.state is event.state else event.ts_event_ns
         locks[event.operator] = Lock(event.state, event.reason, since_ns)
+
+    def on_adopted(self, event: Adopted) -> None:
+        """Let a position change its owner."""
+        self.state.books.adopt(event.owner_id, event.strategy_id, event.symbol, event.ts_event_ns)
 
     def on_fill(self, fill: Fill) -> None:
         """Book a fill and shorten its reservation."""

@@ -4,22 +4,31 @@ Input: `Trade` (raw or enriched), `Candle`, and what became of earlier wishes: `
 `PositionDusted`. Output: `Signal`. One desk per strategy and symbol knows whether it is flat, long or waiting for an
 answer; the exits that all strategies share (stop, target, longest holding time) live here. Every trade that brings no
 signal is counted under the reason why.
+
+A restart finds desks as they were: `Signals.resumed` says that time has passed, `await_history` that the trades of the time
+between are on their way. While they are, the exits go on and nothing else does.
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from fractions import Fraction
 from math import isfinite
 from typing import SupportsFloat
 
+from msgspec import Struct
+
 from claire.model.books import Position
-from claire.model.decisions import Denial, Fill, OrderEvent, PositionDusted, Signal
+from claire.model.decisions import Adopted, Denial, Fill, OrderEvent, PositionDusted, Signal
 from claire.model.errors import StrategyError
 from claire.model.instrument import Instrument
 from claire.model.market import Candle, Side, Trade
 from claire.model.orders import TERMINAL
-from claire.strategies.base import Opinion, Strategy
+from claire.strategies.base import Opinion, Strategy, StrategyParams
 
-ENTER, EXIT, NO_ENTRY = Opinion.ENTER, Opinion.EXIT, Opinion.NO_ENTRY
+ENTER, EXIT, NO_ENTRY, WARMING_UP = Opinion.ENTER, Opinion.EXIT, Opinion.NO_ENTRY, Opinion.WARMING_UP
+
+A_GAP_WITHOUT_END_NS = 1 << 61
+"""What is blind until after this is blind until somebody says otherwise."""
 
 EXIT_AGAIN_NS = 1_000_000_000
 """How long an exit that was refused or not filled waits before it is asked for again: a venue that says no at every trade
@@ -37,6 +46,28 @@ REASONS = (
     "exit_waits",
 )
 """Why a trade brings no signal; with the signals they add up to the trades that a desk saw."""
+
+
+class OnRestart(StrEnum):
+    """What to do with a position that is beyond its stop at the first trade after a restart."""
+
+    SELL = "sell"
+    """Sell it, as at any other trade."""
+    ASK = "ask"
+    """Wait for an operator's word (`Signals.release`), or for the price to come back above the stop."""
+
+
+class Orphan(Strategy):
+    """Stands for a strategy that is not there any more: it never enters, and leaves at once only where nobody knows better."""
+
+    def __init__(self, params: StrategyParams, instrument: Instrument, *, sells_at_once: bool) -> None:
+        """Keep the exits that the strategy had; `sells_at_once`: nobody knows what they were."""
+        super().__init__(params, instrument)
+        self._opinion = EXIT if sells_at_once else NO_ENTRY
+
+    def on_trade(self, trade: Trade) -> Opinion:
+        """Say the same at every trade."""
+        return self._opinion
 
 
 class Desk:
@@ -59,6 +90,8 @@ class Desk:
         self._order_no = 0
         """The order that the last wish became."""
         self._wait_for_no_entry = False
+        self._asks = False
+        """Whether a position beyond its stop waits for an operator's word: it was found so at a restart."""
         self._exit_again_ns = 0
         """Market time before which an exit that came to nothing is not asked for again."""
         self._sold_lots = 0
@@ -84,10 +117,7 @@ class Desk:
         if self._asked is not None:
             reason = "order_live"
         elif self.position.bought_lots:
-            exit_reason = self._exit_reason(trade, opinion)
-            if exit_reason and trade.ts_event_ns >= self._exit_again_ns:
-                return Side.SELL, exit_reason
-            reason = "exit_waits" if exit_reason else "position_open"
+            return self._in_position(trade, opinion)
         elif opinion is ENTER:
             if self._wait_for_no_entry:
                 reason = "waiting_below_threshold"
@@ -104,6 +134,13 @@ class Desk:
         self.suppressed[reason] += 1
         return None
 
+    def watch(self, trade: Trade) -> tuple[Side, str] | None:
+        """Look at one trade for the exits alone: the strategy's past is on its way, so it is not asked."""
+        if self._asked is None and self.position.bought_lots:
+            return self._in_position(trade, WARMING_UP)
+        self.suppressed["warming_up" if self._asked is None else "order_live"] += 1
+        return None
+
     def warm(self, trade: Trade) -> None:
         """Let the strategy see a trade of the past; its opinion of it is not asked."""
         self._opinion_of(trade)
@@ -111,6 +148,31 @@ class Desk:
     def on_gap(self, until_ns: int) -> None:
         """Trades may be missing up to `until_ns` (market time): start nothing that would rest on them."""
         self._blind_until_ns = until_ns + round(self.strategy.memory_s * 1_000_000_000)
+
+    def resumed(self, mode: OnRestart, now_ns: int, *, awaits_history: bool) -> None:
+        """Time has passed up to `now_ns` that this desk did not see; its history tells of it, or nobody does."""
+        self._asks = mode is OnRestart.ASK and not self.position.is_flat
+        if not awaits_history or self._blind_until_ns >= A_GAP_WITHOUT_END_NS:
+            self.on_gap(now_ns)
+
+    @property
+    def asks(self) -> bool:
+        """Whether its position is, as far as it knows, beyond the stop since a restart and waits for an operator's word."""
+        return self._asks
+
+    def release(self) -> None:
+        """An operator said: act as at any other trade."""
+        self._asks = False
+
+    def take_over(self, position: Position) -> None:
+        """Own a position that another strategy opened, beside what is owned already; the exits of this desk hold for it."""
+        self.position.join(position)
+        self._set_levels()
+
+    def orphan(self) -> None:
+        """Go on without the strategy: its exits stay as they are, nothing is entered any more."""
+        self.strategy = Orphan(self.strategy.params, self.instrument, sells_at_once=False)
+        self._opinion_of = self.strategy.on_trade
 
     def asked(self, side: Side) -> None:
         """A wish was uttered; nothing more is asked until it is answered."""
@@ -127,10 +189,18 @@ class Desk:
             self._exit_again_ns = denial.ts_event_ns + EXIT_AGAIN_NS
 
     def on_fill(self, fill: Fill) -> None:
-        """Follow the position and set the exit levels from the average entry price."""
+        """Follow the position and set the exit levels from the average entry price.
+
+        Late fills too: one of an entry that was thought to be over opens a position, which is watched like any other; one
+        of an exit may sell what is not owned any more, which is the books' concern.
+        """
         self.position.apply(fill, self.instrument)
-        if fill.side is Side.SELL:
-            return
+        if fill.side is Side.BUY:
+            self._set_levels()
+        elif self.position.is_flat:
+            self.position = Position()
+
+    def _set_levels(self) -> None:
         lots, value = self.position.bought_lots, self.position.bought_value
         if self._hold_ns:
             self._hold_until_ns = self.position.entry_ns + self._hold_ns
@@ -163,16 +233,28 @@ class Desk:
         """The round trip is over; what is left of it is dust and nobody's business here."""
         self.position = Position()
         self._stop_ticks = self._target_ticks = self._hold_until_ns = self._exit_again_ns = 0
+        self._asks = False
 
-    def _exit_reason(self, trade: Trade, opinion: Opinion) -> str | None:
+    def _in_position(self, trade: Trade, opinion: Opinion) -> tuple[Side, str] | None:
+        """Leave for the first reason that there is, or count why not."""
         price = trade.price_ticks
+        if self._asks and price > self._stop_ticks:
+            self._asks = False
         if price <= self._stop_ticks:
-            return "stop_loss"
-        if self._target_ticks and price >= self._target_ticks:
-            return "take_profit"
-        if self._hold_until_ns and trade.ts_event_ns >= self._hold_until_ns:
-            return "max_hold"
-        return "exit" if opinion is EXIT else None
+            reason = "stop_loss"
+        elif self._target_ticks and price >= self._target_ticks:
+            reason = "take_profit"
+        elif self._hold_until_ns and trade.ts_event_ns >= self._hold_until_ns:
+            reason = "max_hold"
+        elif opinion is EXIT:
+            reason = "exit"
+        else:
+            self.suppressed["position_open"] += 1
+            return None
+        if trade.ts_event_ns >= self._exit_again_ns and not self._asks:
+            return Side.SELL, reason
+        self.suppressed["exit_waits"] += 1
+        return None
 
 
 def _ratio(percent: float, sign: int) -> tuple[int, int] | None:
@@ -180,26 +262,45 @@ def _ratio(percent: float, sign: int) -> tuple[int, int] | None:
     return (1 + sign * Fraction(repr(percent)) / 100).as_integer_ratio() if percent else None
 
 
+class Awaited(Struct):
+    """A symbol whose past is on its way."""
+
+    seen_ns: int = 0
+    """Time of the last trade that its strategies saw before; 0: none."""
+    until_ns: int = 0
+    """From when on its trades come live again, as far as is known."""
+    trades: list[Trade] = []
+    """What came live since."""
+
+
 class Signals:
     """The stage: all desks, and the numbering of signals."""
 
     def __init__(self, desks: Sequence[Desk]) -> None:
         """Put the desks in order; for one trade they are asked in this order."""
-        self.desks = tuple(desks)
+        self.desks: tuple[Desk, ...] = ()
         self.by_symbol: dict[str, tuple[Desk, ...]] = {}
-        for desk in self.desks:
-            symbol = desk.instrument.symbol
-            self.by_symbol[symbol] = (*self.by_symbol.get(symbol, ()), desk)
-        self._by_owner = {(desk.strategy_id, desk.instrument.symbol): desk for desk in self.desks}
+        self._by_owner: dict[tuple[str, str], Desk] = {}
         self._last_no = 0
-        self._warming: dict[str, list[Trade]] = {}
-        """Trades of symbols whose history is still on its way."""
+        self._warming: dict[str, Awaited] = {}
+        """Symbols whose history is still on its way."""
+        self._candle_ns: dict[str, int] = {}
+        """End of the last candle that was shown, by symbol."""
+        for desk in desks:
+            self.add(desk)
+
+    def add(self, desk: Desk) -> None:
+        """Take in one more desk; it is asked after those that are there."""
+        symbol = desk.instrument.symbol
+        self.desks = (*self.desks, desk)
+        self.by_symbol[symbol] = (*self.by_symbol.get(symbol, ()), desk)
+        self._by_owner[desk.strategy_id, symbol] = desk
 
     def on_trade(self, trade: Trade) -> Sequence[Signal]:
         """Ask every desk of the symbol about one trade."""
         signals: Sequence[Signal] = ()
-        if self._warming and self._is_warming(trade):
-            return signals
+        if self._warming and trade.symbol in self._warming:
+            return self._while_awaiting(trade)
         for desk in self.by_symbol.get(trade.symbol, ()):
             try:
                 wish = desk.on_trade(trade)
@@ -215,7 +316,10 @@ class Signals:
         return signals
 
     def on_candle(self, candle: Candle) -> None:
-        """Show a closed candle to the desks that want candles."""
+        """Show a closed candle to the desks that want candles; one that is not newer than the last is not shown again."""
+        if candle.close_ns <= self._candle_ns.get(candle.symbol, 0):
+            return
+        self._candle_ns[candle.symbol] = candle.close_ns
         for desk in self.by_symbol.get(candle.symbol, ()):
             if desk.strategy.wants_candles:
                 try:
@@ -226,21 +330,82 @@ class Signals:
                         f" that opened at {candle.open_ns} ns"
                     ) from e
 
-    def await_history(self, symbol: str) -> None:
-        """Trades of a symbol come live from now on, and its past comes later (`on_history`): ask nothing until then."""
-        self._warming[symbol] = []
+    def await_history(self, symbol: str, seen_ns: int = 0, until_ns: int = 0) -> None:
+        """Trades of a symbol come live from now on, and its past comes later (`on_history`): until then only exits are looked for.
+
+        Args:
+            symbol: The symbol.
+            seen_ns: Market time of the last trade that its strategies saw, in a run that is resumed.
+            until_ns: Market time at which it is.
+        """
+        before = self._warming.get(symbol)
+        self._warming[symbol] = Awaited(seen_ns if before is None else before.seen_ns, until_ns)
 
     def on_history(self, symbol: str, trades: Sequence[Trade]) -> None:
         """Show the past of a symbol to its strategies, oldest first, then what came meanwhile; from now on they are asked.
 
-        A past that nobody waits for any more is not shown: what came since would be before it.
+        What they saw before is not shown again. A past that does not reach back to it leaves a gap. One that nobody waits
+        for any more is not shown: what came since would be before it.
         """
-        waiting = self._warming.pop(symbol, None)
-        if waiting is None:
+        awaited = self._warming.pop(symbol, None)
+        if awaited is None:
             return
+        news = [trade for trade in trades if trade.ts_event_ns > awaited.seen_ns]
+        has_hole = awaited.seen_ns > 0 and len(news) == len(trades)
+        shown = (*news, *awaited.trades)
         for desk in self.by_symbol.get(symbol, ()):
-            for trade in (*trades, *waiting):
+            if has_hole:
+                desk.on_gap(shown[0].ts_event_ns if shown else awaited.until_ns)
+            for trade in shown:
                 desk.warm(trade)
+
+    def resumed(self, mode: OnRestart, now_ns: int) -> None:
+        """Say once, after a recovery, that trades were missed up to `now_ns`; `await_history` where it comes goes before."""
+        for desk in self.desks:
+            desk.resumed(mode, now_ns, awaits_history=desk.instrument.symbol in self._warming)
+
+    @property
+    def asking(self) -> tuple[tuple[str, str], ...]:
+        """The positions that wait for an operator's word, by (strategy id, symbol)."""
+        return tuple(owner for owner, desk in self._by_owner.items() if desk.asks)
+
+    def release(self, strategy_id: str = "", symbol: str = "") -> None:
+        """An operator said: act. For one strategy or symbol, or for all."""
+        for (owner_id, held), desk in self._by_owner.items():
+            if strategy_id in ("", owner_id) and symbol in ("", held):
+                desk.release()
+
+    def has_desk(self, strategy_id: str, symbol: str) -> bool:
+        """Whether a strategy, or what stands for it, watches a symbol."""
+        return (strategy_id, symbol) in self._by_owner
+
+    def orphan(
+        self,
+        strategy_id: str,
+        instrument: Instrument,
+        position: Position | None = None,
+        params: StrategyParams | None = None,
+    ) -> None:
+        """Watch a position whose strategy is not there any more: it is only got out of.
+
+        Where the strategy's desk is there, its exits stay as they are. Else a new desk takes `position` over with the exits
+        in `params`; without them nobody knows any, and it is sold at the next trade.
+        """
+        desk = self._by_owner.get((strategy_id, instrument.symbol))
+        if desk is not None:
+            desk.orphan()
+            return
+        exits = StrategyParams(stop_loss_pct=0.0, take_profit_pct=0.0, max_hold_s=0.0) if params is None else params
+        desk = Desk(strategy_id, Orphan(exits, instrument, sells_at_once=params is None), 0)
+        if position is not None:
+            desk.take_over(position)
+        self.add(desk)
+
+    def on_adopted(self, event: Adopted) -> None:
+        """Let a position change its desk."""
+        desk = self._by_owner[event.owner_id, event.symbol]
+        self._by_owner[event.strategy_id, event.symbol].take_over(desk.position)
+        desk.went_flat()
 
     def on_gap(self, symbol: str, until_ns: int) -> None:
         """Trades of a symbol may be missing up to a market time."""
@@ -263,19 +428,20 @@ class Signals:
         """The rest of a position went to dust: the desk is flat."""
         self._by_owner[event.strategy_id, event.symbol].went_flat()
 
-    def _is_warming(self, trade: Trade) -> bool:
+    def _while_awaiting(self, trade: Trade) -> Sequence[Signal]:
         """Keep a trade whose symbol's past is awaited; when its own memory is full the past is not needed any more."""
-        waiting = self._warming.get(trade.symbol)
-        if waiting is None:
-            return False
-        waiting.append(trade)
+        awaited = self._warming[trade.symbol]
+        awaited.trades.append(trade)
         desks = self.by_symbol.get(trade.symbol, ())
+        signals: Sequence[Signal] = ()
         for desk in desks:
-            desk.suppressed["warming_up"] += 1
+            wish = desk.watch(trade)
+            if wish is not None:
+                signals = (*signals, self._signal(desk, trade, *wish))
         memory_s = max((desk.strategy.memory_s for desk in desks), default=0.0)
-        if trade.ts_event_ns - waiting[0].ts_event_ns >= memory_s * 1_000_000_000:
+        if trade.ts_event_ns - awaited.trades[0].ts_event_ns >= memory_s * 1_000_000_000:
             self.on_history(trade.symbol, ())
-        return True
+        return signals
 
     def _signal(self, desk: Desk, trade: Trade, side: Side, reason: str) -> Signal:
         strength = _number(desk, trade, "strength", desk.strategy.strength) if side is Side.BUY else 1.0
