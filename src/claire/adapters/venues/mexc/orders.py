@@ -19,7 +19,7 @@ from typing import Any, Final
 from claire.adapters.venues.mexc.errors import MexcError
 from claire.adapters.venues.mexc.items import AlertKind, FeedAlert
 from claire.adapters.venues.mexc.queries import ABSENT, LOOK_BACK_MS, Look
-from claire.adapters.venues.mexc.restored import RECONCILIATION, OnLock
+from claire.adapters.venues.mexc.restored import VENUE_ORDERS, OnLock
 from claire.adapters.venues.mexc.tracking import NEVER_THERE, Doubts, Tracked
 from claire.adapters.venues.mexc.trading import MexcTrading, Taken, Unknown, report_of_submit
 from claire.gateway.gate import Approval, Known
@@ -355,7 +355,7 @@ class MexcOrders:
     def _lock_and_tell(self, text: str) -> None:
         self._tell(text)
         if self._on_lock is not None:
-            self._on_lock(RECONCILIATION, TradingState.HALTED, text)
+            self._on_lock(VENUE_ORDERS, TradingState.HALTED, text)
 
     def _tell(self, text: str) -> None:
         if self._on_alert is not None:
