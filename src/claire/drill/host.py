@@ -24,7 +24,7 @@ from claire.gateway.checked import CheckedRequest
 
 T = TypeVar("T")
 
-BEAT_S: Final = 0.05
+BEAT_S: Final = 0.1
 DYING_S: Final = 120.0
 """Virtual time that the tasks of a dead computer may take to notice."""
 

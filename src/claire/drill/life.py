@@ -34,11 +34,15 @@ async def live_once(host: Host, life: Life) -> RunResult:
     Raises:
         ClaireError: it refused to start, or stopped.
     """
+    seen: Pipeline | None = None
 
     def see(pipeline: Pipeline) -> None:
-        folders = sorted(each for each in life.runs_dir.iterdir() if (each / "journal").is_dir())
-        life.run_id = folders[-1].name
-        life.see(pipeline, folders[-1])
+        nonlocal seen
+        if pipeline is not seen:
+            seen = pipeline
+            folders = sorted(each for each in life.runs_dir.iterdir() if (each / "journal").is_dir())
+            life.run_id = folders[-1].name
+            life.see(pipeline, folders[-1])
 
     async with open_mexc(
         life.settings, Universe(), keys=life.keys, on_alert=life.alert, machine=host.machine

@@ -20,8 +20,6 @@ from typing import Any, Final
 from msgspec import Struct
 
 from claire.adapters.config import Settings, load
-from claire.adapters.journal.entries import Decided
-from claire.adapters.journal.reader import JournalReader
 from claire.adapters.venues.mexc.items import FeedAlert
 from claire.drill.host import Host, SimCrash, make_task
 from claire.drill.invariants import Limits
@@ -34,9 +32,8 @@ from claire.gateway.signer import Keys
 from claire.mexcsim import SimConfig, Simulator
 from claire.mexcsim.flow import FlowSettings
 from claire.mexcsim.symbols import BUILT_IN
-from claire.model.decisions import OrderEvent
 from claire.model.errors import ClaireError
-from claire.model.orders import OrderState
+from claire.model.orders import Evidence
 from claire.services.keeping import LEDGER
 from claire.services.replay import replay
 
@@ -163,14 +160,14 @@ class _Story:
             flow=FlowSettings(
                 events_per_s=plan.trades_per_s / len(rules),
                 taker_share=1.0,
-                levels=4,
+                levels=3,
                 volatility_bps=rng.uniform(3.0, 6.0),
                 burst_every_s=rng.uniform(12.0, 30.0),
                 burst_pct=0.5,
                 level_quote=rng.choice((30.0, 300.0, 2_000.0)),
             ),
             past_minutes=10,
-            beat_ms=50,
+            beat_ms=100,
         )
         fee_asset = rng.choice(("received", "quote"))
         async with Simulator(config) as sim:
@@ -259,7 +256,6 @@ class _Story:
     def _see(self, pipeline: Pipeline, run_dir: Path) -> None:
         self._oracle.pipeline = pipeline
         self._oracle.ledger = run_dir / LEDGER
-        self.outcome.submits = self._passed["send.before"] + self._host.passed["send.before"]
 
     def _alert(self, alert: FeedAlert) -> None:
         self._alerts[str(alert.kind)] += 1
@@ -282,6 +278,7 @@ class _Story:
         while True:
             await asyncio.sleep(1.0)
             now_s = self._loop.time()
+            self.outcome.submits = self._passed["send.before"] + self._host.passed["send.before"]
             if not self._storm_ended_s and (
                 (now_s >= self._plan.storm_s and self.outcome.submits >= self._plan.submits)
                 or now_s >= self._plan.patience_s
@@ -310,7 +307,7 @@ class _Story:
             oracle.note("Claire never traded")
         else:
             oracle.judge(ledger, pipeline, CAPITAL)
-            outcome.submits, outcome.unknown_outcomes = _outcomes(ledger)
+            outcome.submits, outcome.unknown_outcomes = _outcomes(pipeline)
             outcome.digest = self._replayed(ledger.parent)
         for failure in sim.venue.failures:
             oracle.note(f"the venue failed: {type(failure).__name__}: {failure}")
@@ -369,15 +366,8 @@ def _arm(host: Host, steps: int) -> None:
         host.power_off()
 
 
-def _outcomes(ledger: Path) -> tuple[int, int]:
-    """How many orders were sent, and how many were ever UNKNOWN."""
-    sent, unknown = dict[int, None](), dict[int, None]()
-    for entry in JournalReader(ledger.parent):
-        if isinstance(entry, Decided) and isinstance(event := entry.event, OrderEvent):
-            if event.state is OrderState.SENT:
-                sent[event.order_no] = None
-            elif event.state is OrderState.UNKNOWN:
-                unknown[event.order_no] = None
-            elif event.state is OrderState.NOT_SENT:
-                sent.pop(event.order_no, None)
-    return len(sent), len(unknown)
+def _outcomes(pipeline: Pipeline) -> tuple[int, int]:
+    """How many orders were sent, and how many of them were ever UNKNOWN."""
+    lives = [order.life.evidence for order in pipeline.stages.execution.orders.values()]
+    sent = [heard for heard in lives if Evidence.SENT in heard and Evidence.NOT_SENT not in heard]
+    return len(sent), sum(Evidence.UNKNOWN in heard for heard in sent)
