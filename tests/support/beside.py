@@ -19,6 +19,9 @@ LIFE_S: Final = 7200.0
 """After so long the simulator ends by itself, should nobody be left to stop it."""
 PASSED_ON: Final = ("order accepted", "fault struck", "request")
 """What is kept of its log."""
+DROPPED: Final = 0.2
+"""Share of the answers to orders that are lost on a bad day."""
+UNANSWERED: Final = ("drop_reply", "drop_request", "accept_late")
 
 Entry = dict[str, Any]
 
@@ -85,6 +88,17 @@ class Beside:
     def fault(self, kind: str, **fields: object) -> int:
         """Set a fault; return its number."""
         return int(self._call("POST", "/sim/faults", {"kind": kind, **fields})["number"])
+
+    def bad_day(self) -> None:
+        """Drop the answer to every fifth order; what the private stream tells comes late, and some of it twice."""
+        self.fault("drop_reply", path="order", method="POST", probability=DROPPED)
+        self.fault("slow_push", channel="private", ms=20, jitter_ms=300)
+        self.fault("duplicate", channel="private", probability=0.05, delay_ms=700)
+
+    @property
+    def lost_answers(self) -> int:
+        """How many orders were not answered, whatever the reason."""
+        return sum(entry["what"] == "fault struck" and entry["detail"]["fault"] in UNANSWERED for entry in self.heard)
 
     def clear(self, number: int | None = None) -> None:
         """Take back one fault, or all."""

@@ -92,7 +92,10 @@ class Figures(Struct):
     orders: int = 0
     """At the venue."""
     fills: int = 0
+    lost_answers: int = 0
+    """Orders to which the venue gave no answer."""
     unknown_outcomes: int = 0
+    """Of them and of those that a kill left behind: what was UNKNOWN here for a while, the private stream being slower."""
     states: Counter[str] = field(default_factory=Counter)
     journal_entries: int = 0
     differences: list[str] = []
@@ -202,6 +205,7 @@ class KilledRun:
         figures = self.figures
         figures.differences += differences(tables, account, self._start)
         figures.orders, figures.fills = len(account["orders"]), len(account["fills"])
+        figures.lost_answers = self._beside.lost_answers
         figures.states.update(row["state"] for row in tables["orders"])
         reader = JournalReader(self.run_dir)
         events = [entry.event for entry in reader.decisions() if isinstance(entry.event, OrderEvent)]
@@ -218,6 +222,14 @@ class KilledRun:
         code = self.process.poll()
         files = [self.folder / f"{self._starts:03d}.{kind}" for kind in ("out", "err")]
         return f"exit {code}: " + " | ".join(file.read_text()[-1500:] for file in files)
+
+    def check(self) -> None:
+        """Raise if the process ended by itself.
+
+        Raises:
+            AssertionError: it did.
+        """
+        assert self.process.poll() is None, f"the process ended by itself: {self.said()}"
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -273,11 +285,11 @@ class KilledRun:
             found = self._beside.wait(wanted, since, min(until_s, time.monotonic() + 1.0))
             if found is not None or time.monotonic() >= until_s:
                 return found
-            assert self.process.poll() is None, f"the process ended by itself: {self.said()}"
+            self.check()
 
     def _sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-        assert self.process.poll() is None, f"the process ended by itself: {self.said()}"
+        self.check()
 
     def _is_new_order(self, entry: Entry) -> bool:
         return entry["what"] == "order accepted" and entry["detail"]["client_id"] not in self._known
