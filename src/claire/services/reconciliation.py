@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from claire.adapters.venues.mexc.pushes import BalancePush
 from claire.adapters.venues.mexc.replies import OrderInfo, OwnTrade
+from claire.adapters.venues.mexc.restored import RECONCILIATION
 from claire.engine.externals import (
     ExternalMove,
     Externals,
@@ -49,9 +50,6 @@ from claire.model.instrument import Instrument
 from claire.model.market import Candle, Side
 from claire.model.money import DECIMALS, ONE, divide_half_even, units_of
 from claire.model.orders import OrderState
-
-SOURCE: Final = "reconciliation"
-"""Who locks, in `ControlEvent.operator`."""
 
 MS: Final = 1_000_000
 NOTED: Final = 10_000
@@ -425,7 +423,14 @@ class Reconciliation:
             read[symbol] = self._now_ms()
             start_ms = since[symbol] = self._read_ms.get(symbol, self._start_ms) - OVERLAP_MS
             quote = instruments[symbol].quote if symbol in instruments else self._record.books.currency
-            theirs += [_their_fill(trade, quote) for trade in await self._view.fills_since(symbol, start_ms)]
+            try:
+                listed = await self._view.fills_since(symbol, start_ms)
+            except ClaireError as error:
+                if symbol in self._symbols:
+                    raise
+                self._note_once(f"fills {symbol}", f"executions in {symbol}, not traded here, cannot be read: {error}")
+                continue
+            theirs += [_their_fill(trade, quote) for trade in listed]
         found = compare_fills(Names.of(self._record.orders(), self._prefix), theirs, since)
         for fill in found.foreign_fills:
             if fill.ts_ms * MS >= self.externals.opened_ns:
@@ -558,13 +563,14 @@ class Reconciliation:
                 self._on_external(move)
                 self.externals.take(move)
                 self.counters.external_moves_total += 1
-                self._on_note(move.text)
+                if move.units:
+                    self._on_note(move.text)
 
     def _tell(self, reason: str) -> None:
         state = self.verdict.state
         if state is not self._said:
             self._said = state
-            self._on_lock(SOURCE, state, reason or "the venue and the books agree again")
+            self._on_lock(RECONCILIATION, state, reason or "the venue and the books agree again")
 
     def _note_once(self, name: str, text: str) -> None:
         if name not in self._noted and len(self._noted) < NOTED:

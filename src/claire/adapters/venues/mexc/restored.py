@@ -14,6 +14,9 @@ OnLock = Callable[[str, TradingState, str], None]
 UNKNOWN_ORDERS = "unknown orders"
 """Source of the lock that holds while orders cannot be looked for."""
 
+RECONCILIATION = "reconciliation"
+"""Source of the lock that services/reconciliation.py sets and takes back."""
+
 VENUE_ORDERS = "venue orders"
 """Source of the lock for orders at the venue that are not in the books, or in the books and not at the venue."""
 
