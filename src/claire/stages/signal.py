@@ -331,7 +331,7 @@ class Signals:
                     ) from e
 
     def await_history(self, symbol: str, seen_ns: int = 0, until_ns: int = 0) -> None:
-        """Trades of a symbol come live from now on, and its past comes later (`on_history`): until then only exits are looked for.
+        """Trades of a symbol come live from now on, its past comes later (`on_history`): until then only exits are asked for.
 
         Args:
             symbol: The symbol.
