@@ -43,7 +43,11 @@ class Beside:
         with (self.folder / "simulator.err").open("w") as errors:
             command = ["mexc-sim", "--port", "0", "--json", "--duration", str(LIFE_S), *self._words]
             self.process = Claire(self.folder).start(*command, errors=errors)
-        hello = json.loads(self._lines().readline())
+        first = self._lines().readline()
+        if not first:
+            self.process.wait()
+            raise AssertionError(f"the simulator did not start: {(self.folder / 'simulator.err').read_text()}")
+        hello = json.loads(first)
         self.rest_url, self.ws_url, self.symbols = hello["rest_url"], hello["ws_url"], tuple(hello["symbols"])
         self.access_key, self.secret = hello["keys"][0]["access_key"], hello["keys"][0]["secret"]
         self._reader = threading.Thread(target=self._read, name="simulator-lines")
