@@ -66,6 +66,10 @@ MOST_BUSY_TURNS: Final = 10
 """Looks in a row that met orders on their way, after which balances are judged all the same."""
 BUSY_AGAIN_S: Final = 3.0
 """When balances are looked at again that orders were just moving."""
+LOOKED_FOR: Final = (Difference.FILL_NOT_BOOKED, Difference.ORDER_NOT_OPEN_THERE, Difference.ORDER_OPEN_THERE)
+"""Differences that the look at their order resolves where only a push was lost; they lock at once, and halt if they stay."""
+LOOKED_AGAIN_S: Final = 3.0
+"""When it is compared again whether that look brought home what was missing."""
 BLIND_AFTER: Final = 3
 """Turns in a row that failed after which entries stop: what cannot be compared is not known."""
 FEE_ASSETS: Final = ("MX",)
@@ -269,6 +273,7 @@ class Reconciliation:
         self._asked: dict[str, None] = {}
         self._turn = 0
         self._first_seen: dict[Check, dict[_Key, int]] = {}
+        self._stood: dict[Check, dict[tuple[Difference, str], None]] = {}
         self._outside: dict[str, tuple[int, int]] = {}
         self._noted: dict[str, None] = {}
         self._due: dict[Check, float] = {}
@@ -395,13 +400,27 @@ class Reconciliation:
         if ripe:
             self.counters.differences_total += 1
         if ripe or not (busy or wait_ms):  # a look that could not judge all does not take a lock back either
-            worst = max((self._record.worth_pct(mismatch) for mismatch in ripe), default=0.0)
-            self.verdict.judge(check, ripe, worst, is_regular=is_regular)
+            self.verdict.judge(check, ripe, self._worst_pct(check, ripe), is_regular=is_regular)
             self._tell(self.verdict.reason)
         again_s = wait_ms / 1_000 + 0.05 if wait_ms else None
+        if any(mismatch.difference in LOOKED_FOR for mismatch in ripe):
+            again_s = LOOKED_AGAIN_S if again_s is None else min(again_s, LOOKED_AGAIN_S)
         if busy:
             again_s = BUSY_AGAIN_S if again_s is None else min(again_s, BUSY_AGAIN_S)
         return ripe, again_s
+
+    def _worst_pct(self, check: Check, ripe: Sequence[Mismatch]) -> float:
+        """What the worst difference is worth, in % of equity; what a look may yet bring home counts only from the second time."""
+        stood = self._stood.get(check, {})
+        self._stood[check] = {(mismatch.difference, mismatch.subject): None for mismatch in ripe}
+        counted = [
+            mismatch
+            for mismatch in ripe
+            if not mismatch.order_no
+            or mismatch.difference not in LOOKED_FOR
+            or (mismatch.difference, mismatch.subject) in stood
+        ]
+        return max((self._record.worth_pct(mismatch) for mismatch in counted), default=0.0)
 
     async def _compare_orders(self) -> Found:
         theirs = [_their_order(info) for info in await self._view.open_orders()]
