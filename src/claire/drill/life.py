@@ -22,7 +22,6 @@ class Life(Struct):
     keys: Keys
     runs_dir: Path
     run_id: str
-    """Of the run to continue; empty: a new one."""
     is_over: Callable[[], bool]
     see: Callable[[Pipeline, Path], None]
     alert: Callable[[FeedAlert], None]
@@ -34,15 +33,9 @@ async def live_once(host: Host, life: Life) -> RunResult:
     Raises:
         ClaireError: it refused to start, or stopped.
     """
-    seen: Pipeline | None = None
 
     def see(pipeline: Pipeline) -> None:
-        nonlocal seen
-        if pipeline is not seen:
-            seen = pipeline
-            folders = sorted(each for each in life.runs_dir.iterdir() if (each / "journal").is_dir())
-            life.run_id = folders[-1].name
-            life.see(pipeline, folders[-1])
+        life.see(pipeline, life.runs_dir / life.run_id)
 
     async with open_mexc(
         life.settings, Universe(), keys=life.keys, on_alert=life.alert, machine=host.machine
@@ -59,4 +52,6 @@ async def live_once(host: Host, life: Life) -> RunResult:
             on_progress=see,
             on_alert=life.alert,
             should_stop=life.is_over,
+            run_id=life.run_id,
+            machine=host.machine,
         )

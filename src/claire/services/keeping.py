@@ -7,7 +7,6 @@ RUN/summary.json      the result
 """
 
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from claire.adapters.config.schema import Settings
 from claire.adapters.journal.entries import Header
 from claire.adapters.journal.retention import prune_runs
 from claire.adapters.journal.writer import JournalWriter, Policy
+from claire.adapters.machine import THIS_MACHINE, Machine
 from claire.adapters.store.ledger import SqlLedger
 from claire.engine.ports import SourceInfo
 from claire.model.instrument import Instrument
@@ -77,6 +77,7 @@ def keeping(  # the run is made of so many things, all named
     venue: str = PAPER_VENUE,
     embeds_inputs: bool,
     in_batches: bool,
+    machine: Machine = THIS_MACHINE,
 ) -> Iterator[Keeping]:
     """Open the directory of a new run; without `Keeping.finish` it stays as that of a stopped process.
 
@@ -93,7 +94,7 @@ def keeping(  # the run is made of so many things, all named
         config_json=canonical(settings),
         source=info,
         instruments=instruments,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=datetime.fromtimestamp(machine.wall_ns() // 1_000_000_000, UTC).isoformat(),
         record=settings.journal.record.value,
         embed_inputs=embeds_inputs,
         traded=traded,
@@ -101,7 +102,9 @@ def keeping(  # the run is made of so many things, all named
     policy: Policy = "batch" if in_batches else "decision"
     segment_bytes = settings.journal.segment_mb << 20
     with (
-        JournalWriter(run_dir, header, fsync=policy, segment_bytes=segment_bytes) as journal,
+        JournalWriter(
+            run_dir, header, fsync=policy, segment_bytes=segment_bytes, disk=machine.disk, step=machine.step
+        ) as journal,
         closing(
             SqlLedger(
                 run_dir / LEDGER,
@@ -110,12 +113,13 @@ def keeping(  # the run is made of so many things, all named
                 venue=venue,
                 commit=policy,
                 journal=journal,
+                step=machine.step,
             )
         ) as ledger,
     ):
         yield Keeping(run_id, run_dir, journal, ledger)
     if settings.journal.keep_days:
-        prune_runs(runs_dir, now_ns=time.time_ns(), keep_days=settings.journal.keep_days)
+        prune_runs(runs_dir, now_ns=machine.wall_ns(), keep_days=settings.journal.keep_days)
 
 
 def new_run_id(runs_dir: Path) -> str:

@@ -15,6 +15,7 @@ import msgspec
 
 from claire.adapters.config.schema import Settings
 from claire.adapters.journal.writer import JournalWriter
+from claire.adapters.machine import THIS_MACHINE, Machine
 from claire.adapters.venues.mexc.items import (
     FeedAlert,
     FeedCounters,
@@ -32,9 +33,6 @@ from claire.model.market import Depth, TopOfBook, Trade
 from claire.services.assembly import PAPER_VENUE, assemble
 from claire.services.keeping import RunResult, keeping, new_run_id
 from claire.services.summary import summarise
-
-BEAT_S: Final = 0.02
-"""How often the clock is looked at for something due."""
 
 SETTLE_S: Final = 5.0
 """How long the end of a run waits for answers about orders that are on their way."""
@@ -183,6 +181,8 @@ async def run_live(
     on_progress: Callable[[Pipeline], None] | None = None,
     on_alert: Callable[[FeedAlert], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    run_id: str = "",
+    machine: Machine = THIS_MACHINE,
 ) -> RunResult:
     """Run the pipeline over a live feed until it is stopped, the feed ends, or `duration_s` is over.
 
@@ -200,11 +200,13 @@ async def run_live(
         on_progress: Called with the pipeline now and then.
         on_alert: Called with each alert of the feed.
         should_stop: Asked now and then; the run then ends in order.
+        run_id: Its name; empty: a new one is made.
+        machine: Where clocks and the disk come from.
 
     Raises:
         ClaireError: the feed, a strategy, the journal or the ledger failed; the run stops.
     """
-    run_id = new_run_id(runs_dir)
+    run_id = run_id or new_run_id(runs_dir)
     traded = assemble(settings, market, run_id=run_id, venue=venue).symbols
     with keeping(
         settings,
@@ -217,6 +219,7 @@ async def run_live(
         venue=PAPER_VENUE if venue is None else market.info.venue,
         embeds_inputs=True,
         in_batches=False,
+        machine=machine,
     ) as kept:
         recorders: tuple[Recorder, ...] = (kept.journal, kept.ledger, *observers)
         assembly = assemble(settings, market, recorders, run_id=run_id, venue=venue)
@@ -228,8 +231,8 @@ async def run_live(
         run = LiveRun(pipeline, kept.journal, now_ns=now_ns, on_alert=on_alert)
         if venue is not None:
             venue.listen(run.report)
-        started = time.perf_counter()
-        ended = await _drive(run, feed, venue, duration_s, on_progress, should_stop)
+        started = machine.monotonic_s()
+        ended = await _drive(run, feed, venue, duration_s, on_progress, should_stop, machine)
         if venue is not None:
             await venue.settle(SETTLE_S)
         pipeline.snapshot()
@@ -240,7 +243,7 @@ async def run_live(
             source=market.info,
             pipeline=pipeline,
             tally=assembly.tally,
-            elapsed_s=time.perf_counter() - started,
+            elapsed_s=machine.monotonic_s() - started,
             interrupted=not ended,
             feed=None if counters is None else msgspec.structs.asdict(counters),
             warnings=[f"{alert.kind}: {alert.text}" for alert in run.alerts],
@@ -255,6 +258,7 @@ async def _drive(
     duration_s: float | None,
     on_progress: Callable[[Pipeline], None] | None,
     should_stop: Callable[[], bool],
+    machine: Machine,
 ) -> bool:
     """Take what comes until the end; return False when somebody asked for it."""
 
@@ -267,19 +271,19 @@ async def _drive(
             await asyncio.sleep(0)
 
     reader = asyncio.create_task(read(), name="feed-to-pipeline")
-    deadline = None if duration_s is None else time.monotonic() + duration_s
+    deadline = None if duration_s is None else machine.monotonic_s() + duration_s
     try:
         while not reader.done():
             if should_stop():
                 return False
-            if deadline is not None and time.monotonic() >= deadline:
+            if deadline is not None and machine.monotonic_s() >= deadline:
                 return True
             run.beat()
             if venue is not None:
                 venue.check()
             if on_progress:
                 on_progress(run.pipeline)
-            await asyncio.wait((reader,), timeout=BEAT_S)
+            await asyncio.wait((reader,), timeout=machine.beat_s)
         reader.result()
         return True
     finally:
