@@ -12,6 +12,7 @@ from claire.adapters.journal.entries import (
     Decided,
     End,
     Entry,
+    Fed,
     Header,
     Inputs,
     Report,
@@ -188,12 +189,12 @@ class JournalReader:
             relied_on = self._relied_on if may_be_cut else math.inf
             cursor = _Cursor(path, data, may_be_cut=may_be_cut, relied_on=relied_on)
             end, size = cursor.head(ordinal, number + 1, chain), len(data)
-            while end and (found := cursor.entry(end, number + 1, chain)) is not None:
-                body, chain = found
-                end, number = end + FRAME.size + len(body) + HASH_BYTES, number + 1
-                entry = cursor.decode(body, end, number)
-                tally.add(entry)
-                yield number, chain, entry
+            if end:
+                for body, after in cursor.bodies(end, number + 1, chain):
+                    chain, end, number = after, end + FRAME.size + len(body) + HASH_BYTES, number + 1
+                    entry = cursor.decode(body, end, number)
+                    tally.add(entry)
+                    yield number, chain, entry
             if not intact:
                 raise JournalError(
                     f"{path}: the compressed file was changed; its entries up to {number} still read as they were"
@@ -281,20 +282,28 @@ class _Tally:
     def __init__(self) -> None:
         self.header: Header | None = None
         self.last_input = 0
-        self.counts: dict[str, int] = {}
+        self.fed = 0
         self.has_ended = False
+        self._counts: dict[str, int] = {}
 
     def add(self, entry: Entry) -> None:
         kind = type(entry)
-        if kind is Header:
-            self.header = entry  # type: ignore[assignment]  # its type was just compared
-            return
         self.has_ended = kind is End
+        if kind is Fed:  # nearly all of a live run
+            self.fed += 1
+            return
+        if isinstance(entry, Header):
+            self.header = entry
+            return
         name, events = counted(entry)
         if name:
-            self.counts[name] = self.counts.get(name, 0) + events
-            if kind is Inputs or kind is Report or kind is Decided:
-                self.last_input = max(self.last_input, last_input(entry))
+            self._counts[name] = self._counts.get(name, 0) + events
+            self.last_input = max(self.last_input, last_input(entry))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """As `End` has them."""
+        return self._counts | ({"fed": self.fed} if self.fed else {})
 
 
 class _Cursor:
@@ -327,30 +336,49 @@ class _Cursor:
         what = "the segment's head does not continue the one before (changed, exchanged, or one is missing)"
         return self._fail(place, first_entry, what)
 
-    def entry(self, offset: int, number: int, before: bytes) -> tuple[bytes, bytes] | None:
-        """Return the verified body of the entry at `offset` and its chain hash; None where the segment ends or was cut."""
+    def bodies(self, offset: int, number: int, chain: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield verified bodies with their chain hashes, from the entry at `offset`, up to where the segment ends or was cut.
+
+        A million entries pass here when a run is gone on with: what is not as it should be is left to `_diagnose`.
+        """
+        data, size, unpack = self._data, len(self._data), FRAME.unpack_from
+        while True:
+            start = offset + FRAME.size
+            if start > size:
+                break
+            length, check = unpack(data, offset)
+            stop = start + length
+            end = stop + HASH_BYTES
+            if end > size or check != length_check(number, length):
+                break
+            body = data[start:stop]
+            meant = chained(chain, body)
+            if data[stop:end] != meant:
+                break
+            yield body, meant
+            offset, number, chain = end, number + 1, meant
+        self._diagnose(offset, number)
+
+    def _diagnose(self, offset: int, number: int) -> None:
+        """Return where the segment ends at `offset`, or was cut there; raise where it was changed."""
         data = self._data
         frame = data[offset : offset + FRAME.size]
         if not frame:
-            return None
+            return
         if len(frame) < FRAME.size:
-            return None if self._may_be_cut else self._fail(offset, number, "the segment ends within an entry")
+            if not self._may_be_cut:
+                self._fail(offset, number, "the segment ends within an entry")
+            return
         length, check = FRAME.unpack(frame)
-        start = offset + FRAME.size
+        end = offset + FRAME.size + length + HASH_BYTES
+        if number > self._relied_on:
+            return
         if check != length_check(number, length):
-            if number > self._relied_on:
-                return None
             self._fail(offset, number, "its length was changed, or entries were removed, added or exchanged")
-        end = start + length
-        if end + HASH_BYTES > len(data):
-            return None if self._may_be_cut else self._fail(offset, number, "the segment ends within an entry")
-        body = data[start:end]
-        meant = chained(before, body)
-        if data[end : end + HASH_BYTES] != meant:
-            if number > self._relied_on:
-                return None
+        if end <= len(data):
             self._fail(offset, number, "it does not match its hash: it, or an entry before it, was changed")
-        return body, meant
+        if not self._may_be_cut:
+            self._fail(offset, number, "the segment ends within an entry")
 
     def decode(self, body: bytes, end: int, number: int) -> Entry:
         """Return the entry in a verified body."""
