@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,23 @@ def test_a_snapshot_that_cannot_be_written_stops_the_run_and_leaves_the_one_befo
         save_snapshot(tmp_path, writer, 2, code=CODE, disk=disk)
     assert not writer.is_open
     assert read_back(tmp_path, code=CODE, mark=mark).snapshot == 1
+
+
+@pytest.mark.parametrize("with_snapshots", [True, False])
+def test_everything_is_seen_once_whatever_is_kept(tmp_path: Path, with_snapshots):
+    mark = run_with_snapshots(tmp_path)
+    if not with_snapshots:
+        shutil.rmtree(tmp_path / "snapshots")
+    seen: list[Entry] = []
+    read_back(tmp_path, code=CODE, mark=mark, see=seen.append)
+    assert seen == list(JournalReader(tmp_path))
+
+
+def test_a_file_that_only_looks_like_a_snapshot_does_no_harm(tmp_path: Path):
+    mark = run_with_snapshots(tmp_path)
+    (tmp_path / "snapshots" / "old.snap").write_bytes(b"?")
+    (tmp_path / "snapshots" / "999999.snap").write_bytes(b"?")
+    assert read_back(tmp_path, code=CODE, mark=mark).snapshot == {"notes": 3}
 
 
 def test_a_crash_between_the_file_and_its_entry_leaves_the_snapshot_before(tmp_path: Path):

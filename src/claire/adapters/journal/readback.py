@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from claire.adapters.journal.entries import Decided, Entry, Snapped
 from claire.adapters.journal.reader import JournalReader, JournalState, Mark
-from claire.adapters.journal.snapshots import snapshot_bytes, state_of
+from claire.adapters.journal.snapshots import KEPT, first_snapshot, snapshot_bytes, state_of
 from claire.model.errors import JournalError, LedgerError
 
 
@@ -55,26 +55,20 @@ def read_back(
     entries: list[tuple[int, Entry]] = []
     notes: list[str] = []
     snapshot, snapshot_no, number = b"", 0, 0
+    kept_from = first_snapshot(run_dir) if with_snapshots else 0  # a long run's past is not held in memory for nothing
     for number, chain, entry in reader.walk():
         if see is not None:
             see(entry)
-        if mark is not None and number == relied_on and mark.head != chain.hex():
-            raise JournalError(
-                f"{run_dir}: its ledger follows another journal: at entry {number} it noted {mark.head[:16]}…, but here is"
-                f" {chain.hex()[:16]}…. One of the two was exchanged; restore both from one backup."
-            )
-        if mark is None and type(entry) is Decided:
-            raise LedgerError(
-                f"{run_dir}: its journal has decisions, but its ledger does not know the run. Orders may have been sent; do"
-                f" not trade on. Restore the ledger from a backup, and look at the venue's open orders."
-            )
+        if number == relied_on or (mark is None and type(entry) is Decided):
+            _check_mark(run_dir, mark, chain)
         if type(entry) is Snapped and with_snapshots:
             found = snapshot_bytes(run_dir, entry, code)
             if isinstance(found, bytes):
                 snapshot, snapshot_no, entries, notes = found, number, [], []
                 continue
-            notes.append(f"snapshot {found}; not used")
-        entries.append((number, entry))
+            notes = [*notes, f"snapshot {found}; not used"][-KEPT:]
+        if number >= kept_from:
+            entries.append((number, entry))
     if number < relied_on:
         raise JournalError(
             f"{run_dir}: its ledger follows entry {relied_on} of the journal, which ends with entry {number}. Orders may have"
@@ -84,13 +78,29 @@ def read_back(
     end = reader.state
     if reader.truncated is not None:
         notes.append(str(reader.truncated))
-    if not snapshot_no:
+    if snapshot_no:
+        try:
+            return ReadBack(end, state_of(snapshot), snapshot_no, entries, notes)
+        except Exception as error:  # noqa: BLE001  # a pickle can fail in any way; the journal is what counts
+            notes.append(
+                f"snapshot at entry {snapshot_no}: cannot be loaded ({type(error).__name__}: {error}); not used"
+            )
+    elif not kept_from:
         return ReadBack(end, None, 0, entries, notes)
-    try:
-        return ReadBack(end, state_of(snapshot), snapshot_no, entries, notes)
-    except Exception as error:  # noqa: BLE001  # a pickle can fail in any way; the journal is what counts
-        again = read_back(run_dir, code=code, mark=mark, with_snapshots=False)
-        again.notes.append(
-            f"the snapshot at entry {snapshot_no} cannot be loaded ({type(error).__name__}: {error}); not used"
+    again = read_back(run_dir, code=code, mark=mark, with_snapshots=False)
+    again.notes[:0] = [note for note in notes if note not in again.notes]
+    return again
+
+
+def _check_mark(run_dir: Path, mark: Mark | None, chain: bytes) -> None:
+    """Hold an entry's chain hash against the one that the ledger noted for it."""
+    if mark is None:
+        raise LedgerError(
+            f"{run_dir}: its journal has decisions, but its ledger does not know the run. Orders may have been sent; do not"
+            f" trade on. Restore the ledger from a backup, and look at the venue's open orders."
         )
-        return again
+    if mark.head != chain.hex():
+        raise JournalError(
+            f"{run_dir}: its ledger follows another journal: at entry {mark.entries} it noted {mark.head[:16]}…, but here is"
+            f" {chain.hex()[:16]}…. One of the two was exchanged; restore both from one backup."
+        )

@@ -88,6 +88,13 @@ def snapshot_bytes(run_dir: Path, entry: Snapped, code: str) -> bytes | str:
     return data
 
 
+def first_snapshot(run_dir: Path) -> int:
+    """Return the entry number in the name of the oldest snapshot that is there; 0 without one. Nothing is verified."""
+    folder = run_dir / SNAPSHOTS
+    numbers = [path.name.removesuffix(SNAPSHOT) for path in _snapshots(folder)] if folder.is_dir() else []
+    return min((int(number) for number in numbers if number.isascii() and number.isdigit()), default=0)
+
+
 def state_of(data: bytes) -> Any:
     """Return the state in bytes that `snapshot_bytes` returned, once the whole journal was verified."""
     return pickle.loads(data)  # noqa: S301  # the module says why this is safe
