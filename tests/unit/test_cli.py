@@ -477,8 +477,8 @@ def test_a_stale_document_is_named_and_not_written(tmp_path, monkeypatch, capsys
 def test_every_code_and_every_transition_is_in_the_documents(checkout):
     denials = (checkout / "docs" / "denials.md").read_text()
     assert all(f"`{code.value}`" in denials for code in Code)
-    life = (checkout / "docs" / "order-life.md").read_text()
-    assert all(f"{before} --> {after}" in life for before, following in TRANSITIONS.items() for after in following)
+    orders = (checkout / "docs" / "orders.md").read_text()
+    assert all(f"{before} --> {after}" in orders for before, following in TRANSITIONS.items() for after in following)
 
 
 def test_the_example_is_a_configuration_as_it_stands_and_with_every_line_uncommented(checkout, tmp_path):

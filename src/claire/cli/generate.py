@@ -1,7 +1,7 @@
 """`python -m claire.cli.generate [--check]`: writes the documents that follow from the code, or names the stale ones.
 
-docs/configuration.md and docs/venues/mexc.md (the parts between their marks), claire.example.toml, docs/claire.schema.json,
-docs/denials.md and docs/order-life.md. `--check` changes nothing and exits 1 where a file is not what would be written.
+docs/configuration.md, docs/orders.md and docs/venues/mexc.md (the parts between their marks), claire.example.toml,
+docs/claire.schema.json and docs/denials.md. `--check` changes nothing and exits 1 where a file is not what would be written.
 """
 
 import ast
@@ -21,7 +21,9 @@ from claire.adapters.config.keys import Key, parameter_keys, settings_keys, stra
 from claire.adapters.config.layers import ALIASES, PROCESS_VARIABLES, variable_of
 from claire.adapters.config.schema import DEFAULT_STRATEGY
 from claire.adapters.venues.mexc.errors import RULES, Call, fault_of
+from claire.engine.reconcile import MEANING as DIFFERENCES
 from claire.gateway.answers import Answer
+from claire.gateway.gate import CODES as GATE_CODES
 from claire.model.decisions import CODE_MEANING, Code
 from claire.model.errors import ClaireError
 from claire.model.orders import TERMINAL, TRANSITIONS, Evidence, OrderState
@@ -61,14 +63,14 @@ def documents(root: Path) -> dict[str, str]:
     """Every generated document by its path below the root, as it should be.
 
     Raises:
-        ClaireError: docs/configuration.md or docs/venues/mexc.md has lost its marks.
+        ClaireError: docs/configuration.md, docs/orders.md or docs/venues/mexc.md has lost its marks.
     """
     return {
         "docs/configuration.md": _between_marks(root / "docs" / "configuration.md", "\n".join(_reference())),
         "claire.example.toml": "\n".join(_example()),
         "docs/claire.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
         "docs/denials.md": "\n".join(_denials()),
-        "docs/order-life.md": "\n".join(_order_life()),
+        "docs/orders.md": _between_marks(root / "docs" / "orders.md", "\n".join(_orders())),
         "docs/venues/mexc.md": _between_marks(root / "docs" / "venues" / "mexc.md", "\n".join(_mexc_codes())),
     }
 
@@ -275,9 +277,19 @@ def _denials() -> Iterator[str]:
     yield "\nOrders that reduce a position are exempt from the limits on value and exposure: risk never traps a position.\n"
 
 
-def _order_life() -> Iterator[str]:
-    yield NOTICE
-    yield "# The life of an order\n"
+def _orders() -> Iterator[str]:
+    yield "## What the gate says\n"
+    yield "A refusal leaves the order NOT_SENT, with one of these codes.\n"
+    yield "| code | meaning |"
+    yield "|---|---|"
+    for gate_code, meaning in GATE_CODES.items():
+        yield f"| `{gate_code}` | {meaning} |"
+    yield "\n## What can differ\n"
+    yield "| difference | meaning |"
+    yield "|---|---|"
+    for difference, meaning in DIFFERENCES.items():
+        yield f"| `{difference.value}` | {meaning[0].upper()}{meaning[1:]}. |"
+    yield "\n## The life of an order\n"
     yield "The state is a function of what is filled and of the set of things heard from the venue, never of the"
     yield "order of hearing them. Terminal states may still change into stronger ones (a late fill always wins); none of them"
     yield "comes back to life.\n"
@@ -295,7 +307,7 @@ def _order_life() -> Iterator[str]:
     for state, following in TRANSITIONS.items():
         becomes = ", ".join(f"`{one.value}`" for one in following) or "nothing else"
         yield f"| `{state.value}` | {'yes' if state in TERMINAL else ''} | {meanings.get(state.name, '')} | {becomes} |"
-    yield f"\nEvidence that decides: {', '.join(f'`{one.value}`' for one in Evidence)}, and executions.\n"
+    yield f"\nEvidence that decides: {', '.join(f'`{one.value}`' for one in Evidence)}, and executions."
 
 
 if __name__ == "__main__":

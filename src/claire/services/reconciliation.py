@@ -8,7 +8,7 @@ What is compared, and what follows, is engine/reconcile.py; here is when, and wi
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import Decimal
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -36,7 +36,6 @@ from claire.engine.reconcile import (
     OurOrder,
     Seen,
     TheirFill,
-    TheirOrder,
     Verdict,
     compare_balances,
     compare_fills,
@@ -47,10 +46,12 @@ from claire.model.books import Books, PortfolioSnapshot, Position, Posting
 from claire.model.decisions import Fill, Intent, OrderEvent, TradingState
 from claire.model.errors import ClaireError
 from claire.model.instrument import Instrument
-from claire.model.market import Candle, Side
-from claire.model.money import DECIMALS, ONE, divide_half_even, units_of
+from claire.model.market import Candle
 from claire.model.orders import OrderState
+from claire.services.theirs import exact_units, their_fill, their_order
 
+SOURCE: Final = RECONCILIATION
+"""Who locks, in `ControlEvent.operator`."""
 MS: Final = 1_000_000
 NOTED: Final = 10_000
 """Orders whose times are remembered; the oldest go first."""
@@ -289,7 +290,7 @@ class Reconciliation:
         """Take what the private stream says about a balance: deposits, withdrawals and the like become external."""
         change = push.available_change + push.frozen_change
         evidence = f"{push.ts_event_ns} {push.available} {push.frozen}"
-        move = move_of_transfer(push.asset, push.cause, _units(change), evidence, push.ts_event_ns)
+        move = move_of_transfer(push.asset, push.cause, exact_units(change), evidence, push.ts_event_ns)
         if move is not None:
             self._take((move,))
 
@@ -423,7 +424,7 @@ class Reconciliation:
         return max((self._record.worth_pct(mismatch) for mismatch in counted), default=0.0)
 
     async def _compare_orders(self) -> Found:
-        theirs = [_their_order(info) for info in await self._view.open_orders()]
+        theirs = [their_order(info) for info in await self._view.open_orders()]
         found = compare_orders(Names.of(self._record.orders(), self._prefix), theirs)
         for order in found.foreign_orders:
             self._note_once(
@@ -449,7 +450,7 @@ class Reconciliation:
                     raise
                 self._note_once(f"fills {symbol}", f"executions in {symbol}, not traded here, cannot be read: {error}")
                 continue
-            theirs += [_their_fill(trade, quote) for trade in listed]
+            theirs += [their_fill(trade, quote) for trade in listed]
         found = compare_fills(Names.of(self._record.orders(), self._prefix), theirs, since)
         for fill in found.foreign_fills:
             if fill.ts_ms * MS >= self.externals.opened_ns:
@@ -482,7 +483,7 @@ class Reconciliation:
 
     async def _totals(self) -> dict[str, int]:
         listed = await self._view.balances()
-        return {asset: _units(free) + _units(locked) for asset, (free, locked) in listed.items()}
+        return {asset: exact_units(free) + exact_units(locked) for asset, (free, locked) in listed.items()}
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
@@ -589,41 +590,9 @@ class Reconciliation:
         state = self.verdict.state
         if state is not self._said:
             self._said = state
-            self._on_lock(RECONCILIATION, state, reason or "the venue and the books agree again")
+            self._on_lock(SOURCE, state, reason or "the venue and the books agree again")
 
     def _note_once(self, name: str, text: str) -> None:
         if name not in self._noted and len(self._noted) < NOTED:
             self._noted[name] = None
             self._on_note(text)
-
-
-def _their_order(info: OrderInfo) -> TheirOrder:
-    return TheirOrder(
-        symbol=info.symbol,
-        venue_order_id=info.id,
-        client_order_id=info.client_order_id or "",
-        filled=_units(info.executed_qty),
-        changed_ms=max(info.time or 0, info.update_time or 0),
-    )
-
-
-def _their_fill(trade: OwnTrade, quote: str) -> TheirFill:
-    return TheirFill(
-        symbol=trade.symbol,
-        trade_id=str(trade.id),
-        venue_order_id=str(trade.order_id),
-        client_order_id=trade.client_order_id or "",
-        side=Side.BUY if trade.is_buyer else Side.SELL,
-        quantity=_units(trade.qty),
-        value=divide_half_even(_units(trade.price) * _units(trade.qty), ONE),
-        fee=_units(trade.commission),
-        fee_asset=trade.commission_asset or quote,
-        ts_ms=trade.time,
-    )
-
-
-def _units(value: Decimal) -> int:
-    """Return the units of an amount as the venue writes it, which may have more decimals than are counted."""
-    with localcontext() as context:
-        context.prec = 80
-        return units_of(value.quantize(Decimal(1).scaleb(-DECIMALS), rounding=ROUND_HALF_EVEN))
