@@ -18,7 +18,7 @@ from claire.mexcsim.orders import Fill, Order
 from claire.model.books import Books
 from claire.model.decisions import TradingState
 from claire.model.money import decimal_of, plain_text, units_of
-from claire.model.orders import OrderState
+from claire.model.orders import Evidence, OrderState
 
 
 class Kept(Struct, frozen=True):
@@ -75,6 +75,23 @@ def alive_on_both_sides(pipeline: Pipeline, account: Account, now_ms: int, fence
         there = open_there.get(order.client_order_id)
         if there is not None and order.life.is_terminal and now_ms - there.created_ms > fence_ms:
             yield f"order {order.order_no} is {order.life.state} here and open at the venue"
+
+
+def absent_is_absent(pipeline: Pipeline, account: Account) -> Iterator[str]:
+    """What was proven absent is not at the venue, and never comes to be."""
+    for order in pipeline.stages.execution.orders.values():
+        if Evidence.ABSENT in order.life.evidence and order.client_order_id in account.by_client_id:
+            yield f"order {order.order_no} was called absent, and the venue has it"
+
+
+def nothing_stuck(pipeline: Pipeline) -> Iterator[str]:
+    """A remainder that is too small to sell is dust, and its strategy is flat."""
+    books = pipeline.stages.risk.state.books
+    working = {(order.strategy_id, order.symbol): order.order_no for order in pipeline.stages.execution.live}
+    for (strategy_id, symbol), position in books.positions.items():
+        price = position.last_exit_ticks
+        if price and (strategy_id, symbol) not in working and position.is_dust(books.instruments[symbol], price):
+            yield f"{strategy_id} {symbol}: what is left is too small to sell, and is no dust"
 
 
 def limits_hold(account: Account, costs: Mapping[str, Decimal], limits: Limits) -> Iterator[str]:

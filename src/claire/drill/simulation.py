@@ -32,6 +32,7 @@ from claire.gateway.signer import Keys
 from claire.mexcsim import SimConfig, Simulator
 from claire.mexcsim.flow import FlowSettings
 from claire.mexcsim.symbols import BUILT_IN
+from claire.model.decisions import TradingState
 from claire.model.errors import ClaireError
 from claire.model.orders import Evidence
 from claire.services.keeping import LEDGER
@@ -67,6 +68,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     symbols: int = 3
     threshold_pct: tuple[float, float] = (0.15, 0.3)
     climate: Climate = Climate()
+    exceeds_fence: bool = False
+    """Whether the venue takes orders later than it may."""
     crash_at: int = 0
     """Crash at this boundary of the first life, instead of what the weather says; 0: as it says."""
     crash_again_at: int = 0
@@ -75,6 +78,14 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 DENSE: Final = Plan(threshold_pct=(0.05, 0.12), submits=100)
 """Many orders per seed."""
+
+BEYOND_THE_FENCE: Final = Plan(
+    climate=Climate(unknown=(0.2, 0.3), ways=(2,), accept_late_ms=(12_000, 20_000), others=False, crashes=0, disk=0.0),
+    exceeds_fence=True,
+    storm_s=200.0,
+    submits=3,
+)
+"""A venue that takes orders seconds after it may no longer: absence cannot be proven there, only be made good."""
 
 
 class Outcome(Struct, kw_only=True):
@@ -98,6 +109,10 @@ class Outcome(Struct, kw_only=True):
     """Boundaries passed, by name, over all lives."""
     first_life_steps: int = 0
     crashed_at: list[str] = []
+    late_live: int = 0
+    """Orders that were alive after they had been called absent."""
+    halted: str = ""
+    """Why no more orders go out at the end; empty: they do."""
     alerts: dict[str, int] = {}
     seconds: float = 0.0
     """Real time that it took."""
@@ -176,7 +191,7 @@ class _Story:
             key = sim.add_account(ACCESS, SECRET, balances={"USDT": HELD, "MX": 3}, fee_asset=fee_asset)
             risk = self._settings.risk
             limits = Limits(CAPITAL, risk.max_symbol_pct, risk.max_gross_pct, risk.max_open_orders)
-            self._oracle = Oracle(sim, key.account, limits)
+            self._oracle = Oracle(sim, key.account, limits, exceeds_fence=plan.exceeds_fence)
             loop.set_exception_handler(self._unhandled)
             for fault in self._weather.faults:
                 sim.fault(fault)
@@ -308,6 +323,9 @@ class _Story:
         else:
             oracle.judge(ledger, pipeline, CAPITAL)
             outcome.submits, outcome.unknown_outcomes = _outcomes(pipeline)
+            outcome.late_live = sum(order.life.late_live for order in pipeline.stages.execution.orders.values())
+            risk = pipeline.stages.risk.state
+            outcome.halted = risk.trading_reason if risk.trading is TradingState.HALTED else ""
             outcome.digest = self._replayed(ledger.parent)
         for failure in sim.venue.failures:
             oracle.note(f"the venue failed: {type(failure).__name__}: {failure}")

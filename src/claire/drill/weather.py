@@ -52,6 +52,10 @@ class Climate(Struct, frozen=True, kw_only=True):
     """Most crashes of a seed."""
     disk: float = 0.25
     """Chance of each kind of disk failure."""
+    ways: tuple[int, ...] = ()
+    """Ways to lose an answer, as numbered in `_orders`; empty: some are drawn."""
+    others: bool = True
+    """Whether anything else goes wrong."""
     accept_late_ms: tuple[int, int] = (100, 2_400)
     """How late an order is accepted whose answer was lost."""
 
@@ -59,7 +63,9 @@ class Climate(Struct, frozen=True, kw_only=True):
 def draw(rng: random.Random, climate: Climate, storm_s: float) -> Weather:
     """Draw the weather of one seed; after `storm_s` nothing goes wrong any more."""
     storm_ms = round(storm_s * 1000)
-    kinds = [*_orders(rng, climate, storm_ms), *_calls(rng, storm_ms), *_streams(rng, storm_ms)]
+    kinds = _orders(rng, climate, storm_ms)
+    if climate.others:
+        kinds += [*_calls(rng, storm_ms), *_streams(rng, storm_ms)]
     crashes = sorted(
         (rng.uniform(5.0, storm_s), rng.choice((0, rng.randint(1, 8), rng.randint(1, 60))), rng.uniform(0.2, 20.0))
         for _ in range(rng.randint(0, climate.crashes))
@@ -81,7 +87,7 @@ def draw(rng: random.Random, climate: Climate, storm_s: float) -> Weather:
 def _orders(rng: random.Random, climate: Climate, storm_ms: int) -> list[f.Fault]:
     """Lost answers to orders: a chance for the seed, shared out among the ways that are on."""
     chance = rng.uniform(*climate.unknown)
-    ways = rng.sample(range(7), rng.randint(2, 5))
+    ways = climate.ways or rng.sample(range(7), rng.randint(2, 5))
     weights = [rng.uniform(0.2, 1.0) for _ in ways]
     faults: list[f.Fault] = []
     for way, weight in zip(ways, weights, strict=True):
