@@ -328,10 +328,9 @@ def test_a_kill_that_races_with_arming_is_never_lost(folder):
     """Whoever kills after the proof has the last word, wherever in the arming it falls."""
     for attempt in range(12):
         stop(folder, f"round {attempt}")
-        killer = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-c", KILLER, str(folder), f"{attempt * 0.0005}"], stdin=subprocess.PIPE, text=True
-        )
-        try:
+        ) as killer:
 
             def prove(killer=killer) -> str:
                 assert killer.stdin is not None
@@ -344,9 +343,7 @@ def test_a_kill_that_races_with_arming_is_never_lost(folder):
                 arm(folder, prove)
             except SafetyRefusal:
                 assert not read(folder).is_armed
-        finally:
             assert killer.wait() == 0
-            killer.stdin.close()
         assert not read(folder).is_armed, "the kill came last"
 
 

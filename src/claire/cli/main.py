@@ -296,6 +296,101 @@ def history(runs: Runs = None, json: Json = False) -> int:
 
 
 @app.command()
+def kill(
+    account: Annotated[
+        str,
+        typer.Option(
+            "--account", metavar="ID", help="Only this account. Default: every account in the folder of runs."
+        ),
+    ] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; kept, and shown to whoever arms it.")
+    ] = "",
+    runs: Runs = None,
+    json: Json = False,
+) -> int:
+    """Stop sending orders, at once and until an operator arms the account again. The sentinel cancels what is open.
+
+    Nothing is sold. Without Python: printf K > RUNS/accounts/ACCOUNT/kill
+    """
+    from claire.cli.kill import command as do
+
+    return do(account=account, reason=reason, runs=runs, as_json=json)
+
+
+@app.command()
+def panic(
+    secrets: Annotated[
+        str,
+        typer.Option("--secrets", metavar="DIR", help="Folder of mexc_access_key and mexc_secret_key (SECRETS_PATH)."),
+    ] = "",
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option("--symbol", metavar="SYMBOL", help="Cancel here too; may be repeated. Others are discovered."),
+    ] = None,
+    symbols_from: Annotated[
+        str, typer.Option("--symbols-from", metavar="FILE", help="One symbol per line: RUNS/accounts/ACCOUNT/symbols.")
+    ] = "",
+    rest_url: Annotated[str, typer.Option("--rest-url", metavar="URL", help="The venue. Default: MEXC itself.")] = "",
+    give_up: Annotated[float, typer.Option("--give-up", metavar="S", help="Stop after so long; 0: never.")] = 0.0,
+    json: Json = False,
+) -> int:
+    """Cancel every open order at the venue and prove that none is left. It needs nothing else of Claire.
+
+    The same without Claire: python3 src/claire/safety/panic.py --secrets DIR
+    """
+    from claire.cli.panic import panic as do
+
+    return do(
+        secrets=secrets,
+        symbols=symbol or (),
+        symbols_from=symbols_from,
+        rest_url=rest_url,
+        give_up_s=give_up,
+        as_json=json,
+    )
+
+
+@app.command()
+def sentinel(
+    rest_url: Annotated[str, typer.Option("--rest-url", metavar="URL", help="The venue.")],
+    account: Annotated[str, typer.Option("--account", metavar="ID", help="Which account to watch.")] = "",
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="The account's folder, instead of --account.")
+    ] = None,
+    secrets: Annotated[
+        Path | None,
+        typer.Option(
+            "--secrets", metavar="DIR", help="Folder of the keys (SECRETS_PATH); its folder sentinel comes first."
+        ),
+    ] = None,
+    keys_from_stdin: Annotated[
+        bool, typer.Option("--keys-from-stdin", help="Read both keys from one line of standard input.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Of its door on 127.0.0.1; 0: a free one.")] = 8011,
+    recv_window_ms: Annotated[
+        int, typer.Option("--recv-window-ms", metavar="MS", help="As mexc.recv_window_ms of the run.")
+    ] = 2000,
+    runs: Runs = None,
+    json: Json = False,
+) -> int:
+    """Watch an account; once it is killed, cancel its orders until it is proven that none is left. Never sells."""
+    from claire.cli.sentinel import sentinel as do
+
+    return do(
+        account=account,
+        folder=folder,
+        rest_url=rest_url,
+        secrets=secrets,
+        keys_from_stdin=keys_from_stdin,
+        port=port,
+        recv_window_ms=recv_window_ms,
+        runs=runs,
+        as_json=json,
+    )
+
+
+@app.command()
 def doctor(
     venue: Annotated[
         str,

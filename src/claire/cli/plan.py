@@ -8,6 +8,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "run": "Trade with paper money: a synthetic market, a recorded one at any speed, or a live one.",
         "backtest": "Run a strategy over a recording, as fast as it goes.",
     },
+    "Stop": {
+        "kill": "Stop sending orders, within a second; the sentinel cancels what is open.",
+        "panic": "Cancel everything at the venue, whatever else is dead.",
+        "sentinel": "The process that cleans up after a kill; a run on a venue starts its own.",
+    },
     "Prove": {
         "replay": "Decide a run again from its journal and compare every decision.",
         "history": "List the runs and how they ended.",
@@ -36,10 +41,8 @@ PLANNED: dict[str, str] = {
     "unpause": "entries again",
     "close": "sell one position",
     "cancel": "cancel one order",
-    "kill": "stop sending orders, within a second",
     "rearm": "allow orders again after a kill",
     "flatten": "sell everything",
-    "panic": "cancel everything at the venue, whatever else is dead",
     "down": "stop all processes in order",
     "risk": "limits and how much of them is used",
     "campaign": "evidence runs that count for promotion",
@@ -67,9 +70,9 @@ STOPPING: tuple[tuple[str, str, str, str, str], ...] = (
     ("", "entries", "open orders", "positions", "after a restart"),
     ("Ctrl-C", "stop", "stay as they are*", "kept", "starts anew"),
     ("down (planned)", "stop", "cancelled", "kept", "starts anew"),
-    ("kill (planned)", "stop within 1 s", "swept", "kept", "stays killed until rearm"),
+    ("kill", "stop within 1 s", "swept", "kept", "stays killed until rearm"),
     ("flatten (planned)", "stop", "cancelled", "sold", "stays killed until rearm"),
-    ("panic (planned)", "-", "cancelled at the venue", "kept", "nothing is remembered"),
+    ("panic", "-", "cancelled at the venue", "kept", "nothing is remembered"),
 )
 """The ways to stop, told apart."""
 

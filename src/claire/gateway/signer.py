@@ -57,6 +57,25 @@ class Keys:
         raise TypeError("keys are not written anywhere")
 
 
+def to_child(keys: Keys) -> bytes:
+    """Return keys as the line that a process of ours reads from its standard input: never an argument, a variable or a file."""
+    return f"{keys._access_key} {keys._secret_key}\n".encode()
+
+
+def from_parent(line: bytes) -> Keys:
+    """Return the keys in such a line.
+
+    Raises:
+        SafetyRefusal: it is none.
+    """
+    words = line.decode("ascii", "replace").split()
+    if len(words) != 2:
+        raise SafetyRefusal(
+            "standard input holds no keys; they are given as two words on one line, by the process that starts this one"
+        )
+    return Keys(*words)
+
+
 class _Signer:
     """Holds the keys and makes signed queries."""
 
