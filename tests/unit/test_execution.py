@@ -152,11 +152,17 @@ class TestReports:
         with pytest.raises(ValueError, match="neither evidence nor an execution"):
             execution.on_report(VenueReport(1, 200))
 
-    def test_more_than_the_order_raises(self) -> None:
+    def test_more_than_the_order_is_booked_and_halts(self) -> None:
         execution = Execution()
         execution.on_intent(ask())
-        with pytest.raises(ValueError, match="fill a of 11 lots does not fit"):
-            execution.on_report(traded("a", 11))
+        fill, order, halt = execution.on_report(traded("a", 11))
+        assert isinstance(fill, Fill)
+        assert isinstance(order, OrderEvent)
+        assert (fill.quantity_lots, order.state, order.filled_lots) == (11, S.FILLED, 11)
+        assert halt == ControlEvent(
+            TradingState.HALTED, "order 1 (c1) executed 11 lots of 10 (trade a)", "overfill", 200
+        )
+        assert execution.on_report(traded("a", 11)) == ()
 
     def test_a_report_against_the_table_raises(self) -> None:
         execution = Execution()

@@ -54,10 +54,18 @@ def test_a_fill_is_counted_once() -> None:
     assert order.filled_lots == 4
 
 
-@pytest.mark.parametrize("quantity_lots", [0, -1, 11])
-def test_a_fill_that_does_not_fit_raises(quantity_lots: int) -> None:
-    with pytest.raises(ValueError, match="does not fit: 0 of 10 are filled"):
+@pytest.mark.parametrize("quantity_lots", [0, -1])
+def test_a_fill_of_nothing_raises(quantity_lots: int) -> None:
+    with pytest.raises(ValueError, match=r"fill a of .* lots is none"):
         life(E.SENT).fill("a", quantity_lots)
+
+
+def test_what_a_venue_executes_beyond_the_order_is_counted_for_it_happened() -> None:
+    order = life(E.SENT)
+    order.fill("a", 10)
+    assert not order.is_overfilled
+    assert order.fill("b", 1)
+    assert (order.state, order.filled_lots, order.leaves_lots, order.is_overfilled) == (S.FILLED, 11, 0, True)
 
 
 def test_a_fill_before_the_acknowledgement_opens_the_order() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from claire.engine.pipeline import NEVER
 from claire.model.decisions import Signal
+from claire.model.errors import StrategyError
 from claire.model.market import Candle, Side, Trade
 from claire.model.orders import OrderState
 from claire.stages.candles import Candles
@@ -204,6 +205,14 @@ def test_while_the_past_is_awaited_a_position_is_watched_and_nothing_is_entered(
     assert strategy.seen == [0]
     signals.on_history(SYMBOL, [trade(at_s, 10_000) for at_s in (0, 5)])
     assert strategy.seen == [0, 5, 21, 22, 23, 24]
+
+
+def test_a_strategy_that_raises_at_its_past_is_named():
+    signals, _, strategy = stage()
+    signals.await_history(SYMBOL)
+    strategy.seen = ()  # type: ignore[assignment]  # so that it raises
+    with pytest.raises(StrategyError, match=r"strategy s raised AttributeError: .* which it was shown as its past"):
+        signals.on_history(SYMBOL, [trade(1, 10_000)])
 
 
 # -- candles ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from claire.model.decisions import Denial, Fill, Intent, OrderEvent, RoundTrip, 
 from claire.model.instrument import Instrument
 from claire.model.market import Candle, Side
 from claire.model.orders import OrderState
+from claire.stages.execution import LATE_FILL, LATE_LIVE
 
 DIGESTED = (Signal, Intent, Denial, OrderEvent, Fill)
 """What the decision digest covers (DESIGN 5)."""
@@ -31,6 +32,10 @@ class Tally:
         """Orders by the last state that they reached."""
         self.fills = 0
         self.candles = 0
+        self.late_fills = 0
+        """Fills of orders that were thought to be over."""
+        self.late_live = 0
+        """Orders found alive after it was proven that they are not."""
         self.slippage_units = 0
         """Quote paid beyond the decision prices (negative: saved), over all fills."""
         self.round_trips: list[RoundTrip] = []
@@ -64,6 +69,8 @@ class Tally:
             self.slippage_units += sign * self._instruments[event.symbol].notional(worse, event.quantity_lots)
         elif isinstance(event, OrderEvent):
             self._count_order(event)
+            self.late_fills += event.reason == LATE_FILL
+            self.late_live += event.reason == LATE_LIVE
         elif isinstance(event, RoundTrip):
             self.round_trips.append(event)
 

@@ -122,15 +122,15 @@ class OrderLife(Struct):
     def fill(self, trade_id: str, quantity_lots: int) -> bool:
         """Count one execution; return False when its trade id was counted before (nothing changes then).
 
+        What a venue executed is counted even beyond the order's quantity (`is_overfilled`): it happened.
+
         Raises:
-            ValueError: the quantity is not positive, or the fills exceed the order's quantity.
+            ValueError: the quantity is not positive.
         """
         if trade_id in self.trade_ids:
             return False
-        if quantity_lots <= 0 or self.filled_lots + quantity_lots > self.quantity_lots:
-            raise ValueError(
-                f"fill {trade_id} of {quantity_lots} lots does not fit: {self.filled_lots} of {self.quantity_lots} are filled"
-            )
+        if quantity_lots <= 0:
+            raise ValueError(f"fill {trade_id} of {quantity_lots} lots is none")
         self.trade_ids[trade_id] = True
         self.filled_lots += quantity_lots
         self._settle(was_rejected=Evidence.REJECTED in self.evidence)
@@ -145,6 +145,11 @@ class OrderLife(Struct):
     def is_terminal(self) -> bool:
         """Whether nothing more is expected to happen."""
         return self.state in TERMINAL
+
+    @property
+    def is_overfilled(self) -> bool:
+        """Whether more was executed than was ordered: no venue does that, so somebody counts wrongly."""
+        return self.filled_lots > self.quantity_lots
 
     @property
     def may_work(self) -> bool:

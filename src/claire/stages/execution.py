@@ -50,6 +50,12 @@ LATE_LIVE: Final = "late live"
 VOID: Final = (Evidence.ABSENT, Evidence.NOT_SENT, Evidence.REJECTED)
 """What says that an order never lived."""
 
+LATE_FILL: Final = "late fill"
+"""The reason in the event of an order that was filled after its end."""
+
+OVERFILL: Final = "overfill"
+"""Who halts trading when more is executed than was ordered; it is booked, for it happened."""
+
 FORGOTTEN: Final = "forgotten order"
 """Who halts trading when an order executes that was forgotten: nobody can tell whether that was booked before."""
 
@@ -140,7 +146,7 @@ class Execution(Struct):
         """Take in what the venue says; return the fill, then the order where its state or cumulative fill changed.
 
         Raises:
-            ValueError: the order was never sent, the executions exceed its quantity, or the report says nothing.
+            ValueError: the order was never sent, or the report says nothing.
             IllegalTransition: the report contradicts the table of model/orders.py.
         """
         self._advance(report.ts_event_ns)
@@ -165,11 +171,13 @@ class Execution(Struct):
         was_terminal = before in TERMINAL
         if not was_terminal and life.is_terminal:
             self._finish(order)
-        reason = LATE_LIVE if found_alive else "late fill" if filled and was_terminal else report.reason
+        reason = LATE_LIVE if found_alive else LATE_FILL if filled and was_terminal else report.reason
         told: tuple[Output, ...] = (order.event(report.ts_event_ns, report.code, reason),)
         if filled:
             told = (_fill(order, report), *told)
-        return (*told, *_stop(order, report.ts_event_ns)) if found_alive else told
+        if found_alive:
+            told = (*told, *_stop(order, report.ts_event_ns))
+        return (*told, _overfill(order, report)) if filled and life.is_overfilled else told
 
     def on_timer(self, timer: Timer) -> Sequence[Output]:
         """Cancel the resting order whose time is over, when it is still live."""
@@ -217,6 +225,12 @@ def _stop(order: Order, ts_event_ns: int) -> tuple[Output, ...]:
     why = f"{name} is alive; it was taken for {taken_for}"
     halt = ControlEvent(TradingState.HALTED, why, LATE_LIVE, ts_event_ns)
     return (Cancel(order.order_no, order.symbol, ts_event_ns), halt) if order.life.may_work else (halt,)
+
+
+def _overfill(order: Order, report: VenueReport) -> ControlEvent:
+    """Halt trading, because more was executed than was ordered."""
+    why = f"order {order.order_no} ({order.client_order_id}) executed {order.life.filled_lots} lots of {order.life.quantity_lots}"
+    return ControlEvent(TradingState.HALTED, f"{why} (trade {report.trade_id})", OVERFILL, report.ts_event_ns)
 
 
 def _forgotten(report: VenueReport) -> tuple[Output, ...]:

@@ -180,7 +180,7 @@ class Risk:
         state.books.apply(fill)
         reservation = state.reservations.get(fill.order_no)
         if reservation is not None:
-            reservation.leaves_lots -= fill.quantity_lots
+            reservation.leaves_lots = max(0, reservation.leaves_lots - fill.quantity_lots)
         self.on_valuation(fill.ts_event_ns)
 
     def on_adjustment(self, adjustment: Adjustment) -> None:

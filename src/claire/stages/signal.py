@@ -357,7 +357,13 @@ class Signals:
             if has_hole:
                 desk.on_gap(shown[0].ts_event_ns if shown else awaited.until_ns)
             for trade in shown:
-                desk.warm(trade)
+                try:
+                    desk.warm(trade)
+                except (Exception, SystemExit) as e:
+                    raise StrategyError(
+                        f"strategy {desk.strategy_id} raised {type(e).__name__}: {e} at the {symbol} trade of"
+                        f" {trade.ts_event_ns} ns, which it was shown as its past"
+                    ) from e
 
     def resumed(self, mode: OnRestart, now_ns: int) -> None:
         """Say once, after a recovery, that trades were missed up to `now_ns`; `await_history` where it comes goes before."""
