@@ -1,17 +1,19 @@
 """The last hop: what is signed, by whom, where it may go, and that a secret shows nowhere."""
 
+import asyncio
 import copy
 import pickle
 import time
 import traceback
 from decimal import Decimal
 
+import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
 
 from claire.gateway.answers import Answer, NeverSent, NoAnswer
-from claire.gateway.gate import Approval
+from claire.gateway.gate import Approval, Dispatch, Gate
 from claire.gateway.hosts import Endpoint
 from claire.gateway.send import OrderSender
 from claire.gateway.signer import ORDER_PATHS, Keys, OrderSigner, QuerySigner, encode, signature
@@ -272,3 +274,87 @@ async def test_an_answer_that_is_too_long_or_too_late_is_no_answer() -> None:
         sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
     assert isinstance(sent.result, NoAnswer)
     assert "within 0.1 s" in sent.result.reason
+
+
+# -- the gate right before the write ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_the_gate_is_asked_when_there_is_a_connection_and_what_it_refuses_is_never_written() -> None:
+    steps: list[str] = []
+    dispatched: list[Dispatch] = []
+    gate = Gate(on_dispatch=dispatched.append)
+    async with (
+        serving({"/api/v3/order": lambda _: web.Response(text="{}")}) as server,
+        OrderSender(Endpoint.parse(server.url), KEYS, gate=gate, step=steps.append) as sender,
+    ):
+        first = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
+        again = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
+        bare = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1)
+        assert isinstance(first.result, Answer)
+        assert isinstance(again.result, NeverSent)
+        assert isinstance(bare.result, NeverSent)
+        assert (again.result.code, bare.result.code) == ("GATE_REPEATED", "GATE_UNAPPROVED")
+        assert len(server.seen) == 1
+    assert steps == [
+        "gate.before",
+        "send.before",
+        "send.after",
+        "gate.before",
+        "send.after",
+        "gate.before",
+        "send.after",
+    ]
+    assert [(each.outcome, each.status) for each in dispatched] == [("answered", 200), ("never_sent", 0)]
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("where", ["gate.before", "send.before", "send.after"])
+async def test_a_crash_at_any_boundary_sends_at_most_once(where: str) -> None:
+    crashed: list[str] = []
+
+    def step(name: str) -> None:
+        if name == where and not crashed:
+            crashed.append(name)
+            raise Crash(name)
+
+    async with (
+        serving({"/api/v3/order": lambda _: web.Response(text="{}")}) as server,
+        OrderSender(Endpoint.parse(server.url), KEYS, step=step) as sender,
+    ):
+        with pytest.raises(Crash):
+            await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
+        assert len(server.seen) == (where == "send.after")
+        await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
+        assert len(server.seen) == 1 - (where == "send.before"), "what has passed the gate is not sent again"
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_takes_too_long_was_never_written_to() -> None:
+    async with serving({}) as server, OrderSender(Endpoint.parse(server.url), KEYS, timeout_s=0.1) as sender:
+        assert sender._session is not None
+        connector = sender._session.connector
+        assert connector is not None
+
+        async def connect(*_: object, **__: object) -> object:
+            await asyncio.sleep(5)
+            raise AssertionError("nobody waits for so long")
+
+        connector.connect = connect  # type: ignore[method-assign, assignment]
+        sent = await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
+        assert isinstance(sent.result, NeverSent)
+        assert not sender.gate.knows("C1-1")
+
+
+@pytest.mark.asyncio
+async def test_a_session_that_cannot_check_sends_nothing() -> None:
+    async with serving({"/api/v3/order": lambda _: web.Response(text="{}")}) as server:
+        endpoint = Endpoint.parse(server.url)
+        async with OrderSender(endpoint, KEYS, make_session=lambda _: aiohttp.ClientSession()) as sender:
+            with pytest.raises(RuntimeError, match="CheckedRequest"):
+                await sender.send("/api/v3/order", PARAMS, timestamp_ms=1, approvals=(approved(),))
+        assert not server.seen

@@ -7,7 +7,7 @@ import pytest
 
 from claire.adapters.venues.mexc.channels import Kind
 from claire.adapters.venues.mexc.fees import FeePrices
-from claire.adapters.venues.mexc.fills import FillBook
+from claire.adapters.venues.mexc.fills import FillBook, Way
 from claire.adapters.venues.mexc.items import FeedAlert
 from claire.adapters.venues.mexc.privatedecoder import Foreign, PrivateDecoder, PrivateEvent, Reconcile
 from claire.model.decisions import VenueReport
@@ -135,3 +135,33 @@ def test_what_cannot_be_read_or_does_not_fit_the_rules_is_looked_up():
         assert alert.stops_entries
         assert isinstance(look, Reconcile)
         assert look.order_nos == named
+
+
+def test_an_execution_of_a_resting_order_that_is_missing_is_asked_for_too():
+    core = decoder()
+    take(core, order(1), deal("T1"), order(3, "0.5"))
+    assert core.overdue(RECV + 9 * SECOND) == ()
+    take(core, order(3, "1.0"))
+    assert core.overdue(RECV + SECOND) == ()
+    assert core.overdue(RECV + 3 * SECOND) == (1,)
+    assert core.overdue(RECV + 4 * SECOND) == ()
+    take(core, order(3, "1.5"))
+    assert core.overdue(RECV + 3 * SECOND) == (1,)
+
+
+def test_an_end_waits_for_no_execution_that_rest_has_told():
+    core = decoder()
+    book = FillBook()
+    core.share(book, FeePrices(lambda: 0))
+    book.count(Way.REST, "C02__1", "77", Decimal("100.00"), Decimal("0.5"))
+    assert [report.evidence for report in reports(take(core, order(5, "0.5"), deal("T1")))] == [
+        Evidence.ACKNOWLEDGED,
+        Evidence.CANCELED,
+    ]
+
+
+def test_an_amount_that_is_not_price_times_quantity_is_told_with_both_numbers():
+    (alert, _) = take(decoder(), deal("T1", quantity="0.6"))
+    assert isinstance(alert, FeedAlert)
+    assert "makes 60.000" in alert.text
+    assert "moved 50" in alert.text

@@ -21,12 +21,14 @@ from claire.adapters.venues.mexc.budget import (
     cost,
 )
 from claire.adapters.venues.mexc.clock import ClockLimits, ClockState, Sample, VenueClock
+from claire.adapters.venues.mexc.fees import FeePrices
 from claire.adapters.venues.mexc.fills import FillBook, Way
 from claire.adapters.venues.mexc.requests import OrderTicket
 from claire.adapters.venues.mexc.secrets import read_keys, read_secret
 from claire.adapters.venues.mexc.trading import collared
 from claire.gateway.signer import QuerySigner, signature
 from claire.model.errors import ConfigError
+from claire.model.instrument import Instrument
 from claire.model.market import Side
 from claire.model.orders import OrderType
 
@@ -381,3 +383,51 @@ def test_once_rest_is_complete_every_execution_counts_exactly_once(
     counted = [(name, p, q) for name, p, q in reported if name]
     assert sorted((p, q) for _, p, q in counted) == sorted(executions)
     assert len({name: True for name, _, _ in counted}) == len(counted), "an id reported twice would be passed over"
+
+
+@given(
+    executions=st.lists(st.tuples(st.integers(1, 2), st.integers(1, 2), st.booleans()), max_size=7),
+    data=st.data(),
+    same_ids=st.booleans(),
+)
+def test_after_a_restart_every_execution_counts_once_whichever_way_the_booked_ones_were_named(
+    executions: list[tuple[int, int, bool]], data: st.DataObject, same_ids: bool
+) -> None:
+    """Some are booked already, under the id of either way; the stream tells any of them, again or anew, and REST tells all."""
+    book = FillBook()
+    names = {n: (f"s{n}", f"s{n}" if same_ids else f"r{n}") for n in range(len(executions))}
+    booked = [n for n, (_, _, is_booked) in enumerate(executions) if is_booked]
+    for n in booked:
+        price, quantity, _ = executions[n]
+        book.restore("o", data.draw(st.sampled_from(names[n])), Decimal(price), Decimal(quantity))
+    stream = [(Way.STREAM, n) for n in range(len(executions))]
+    told = data.draw(st.lists(st.sampled_from(stream), max_size=12)) if stream else []
+    whole = data.draw(st.permutations([*told, *((Way.REST, n) for n in range(len(executions)))]))
+    counted: list[tuple[int, int]] = []
+    for way, n in whole:
+        price, quantity, _ = executions[n]
+        if book.count(way, "o", names[n][way is Way.REST], Decimal(price), Decimal(quantity)):
+            counted.append((price, quantity))
+    before = [executions[n][:2] for n in booked]
+    assert sorted(before + counted) == sorted((price, quantity) for price, quantity, _ in executions)
+    assert book.counted("o") == sum(quantity for _, quantity, _ in executions)
+
+
+# -- fees -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fee_is_valued_at_once_at_a_price_that_is_not_too_old_and_else_counts_as_unvalued() -> None:
+    now_ns = 0
+    prices = FeePrices(lambda: now_ns, oldest_s=600)
+    rules = Instrument.checked("ABCUSDT", Decimal("0.01"), Decimal("0.01"), base="ABC", quote="USDT")
+    assert prices.value(Decimal("0.5"), "USDT", rules, PRICE) == Decimal("0.5")
+    assert prices.value(Decimal("0.5"), "ABC", rules, PRICE) == Decimal("0.75")
+    assert prices.value(Decimal("0.5"), "MX", rules, PRICE) is None
+    assert (prices.unvalued_total, list(prices.wanted)) == (1, ["MXUSDT"])
+    prices.put("MXUSDT", Decimal(2))
+    now_ns = 600 * 10**9
+    assert prices.value(Decimal("0.5"), "MX", rules, PRICE) == 1
+    now_ns += 1
+    assert prices.value(Decimal("0.5"), "MX", rules, PRICE) is None
+    assert prices.value(Decimal(0), "MX", rules, PRICE) == 0
+    assert prices.unvalued_total == 2

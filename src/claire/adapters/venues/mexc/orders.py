@@ -235,6 +235,9 @@ class MexcOrders:
     def _miss(self, order: Tracked) -> None:
         """Ask for a halt: the venue had an order, and does not know it."""
         self._doubts.end(order.number)
+        if order.is_missing:
+            return
+        order.is_missing = True
         name = f"order {order.number} ({order.name}, {order.venue_order_id or 'no id of the venue'})"
         self._lock_and_tell(f"{name} is live in the books, and MEXC knows no such order")
 
@@ -279,7 +282,7 @@ class MexcOrders:
 
     def _name(self, order: Tracked, venue_order_id: str) -> None:
         """Note that the venue has an order, and how it calls it."""
-        order.is_heard = True
+        order.is_heard, order.is_missing = True, False
         order.known.set()
         if not venue_order_id or venue_order_id == order.venue_order_id:
             return

@@ -39,6 +39,8 @@ class Tracked(Struct, eq=False):
     """The evidence that ended it; None: it has not ended, or by its executions."""
     is_late: bool = False
     """It was heard of after it had ended without the venue ever having had it."""
+    is_missing: bool = False
+    """The venue had it, and does not know it any more; that was told."""
     is_cancelling: bool = False
     is_looked_for: bool = False
     """A look in the background goes on."""
