@@ -162,18 +162,6 @@ def test_an_execution_that_never_reaches_the_books_halts() -> None:
     virtually(story)
 
 
-def test_an_execution_worth_more_than_one_percent_halts_when_its_look_did_not_bring_it_home() -> None:
-    async def story(loop: VirtualLoop) -> None:
-        async with watched(loop) as desk:
-            number = await resting(desk)
-            desk.deafened = True
-            desk.place(desk.stranger, Side.SELL, Kind.LIMIT, desk.theirs(number).lots // 2, desk.bid_ticks)
-            await desk.until(lambda: our_lock(desk) is REDUCE_ONLY, IN_TIME_S)
-            assert await desk.until(lambda: our_lock(desk) is HALTED, 4) >= 3
-
-    virtually(story)
-
-
 def test_an_execution_that_the_venue_takes_back_is_found() -> None:
     async def story(loop: VirtualLoop) -> None:
         async with watched(loop) as desk:

@@ -102,7 +102,8 @@ def test_every_way_in_which_open_orders_can_differ_has_a_name(
 @pytest.mark.parametrize("state", [OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN])
 def test_an_order_that_is_still_being_found_out_about_is_no_difference(state: OrderState) -> None:
     assert compare_orders(names(ours(state=state)), []) == Found([])
-    assert compare_orders(names(ours(state=state)), [there()]) == Found([])
+    assert compare_orders(names(ours(state=state)), [there(filled=3)]) == Found([])
+    assert compare_fills(names(ours(state=state)), [executed(1, 5)], {BTC: 0}) == Found([])
 
 
 def test_a_difference_is_as_young_as_the_later_of_both_sides() -> None:

@@ -28,7 +28,10 @@ HALT_ABOVE_PCT: Final = 1
 """A difference worth more than this of equity halts at once."""
 
 RESTING: Final = (OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL)
-"""States in which the venue has the order open. SENT and UNKNOWN are still being found out about."""
+"""States in which the venue has the order open."""
+
+IN_DOUBT: Final = (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN)
+"""States of an order that is being found out about anyway, under a lock of its own while that fails."""
 
 NEVER_THERE: Final = (OrderState.ABSENT, OrderState.NOT_SENT, OrderState.REJECTED)
 """States that say that the venue has no such order; one that is open there all the same is late and alive."""
@@ -210,6 +213,8 @@ def compare_orders(names: Names, theirs: Sequence[TheirOrder]) -> Found:
             continue
         listed[ours.order_no] = True
         since_ms = max(ours.changed_ms, order.changed_ms)
+        if ours.state in IN_DOUBT:
+            continue
         if ours.state in TERMINAL:
             late = ours.state in NEVER_THERE
             kind = Difference.LATE_LIVE if late else Difference.ORDER_OPEN_THERE
@@ -251,6 +256,8 @@ def compare_fills(names: Names, theirs: Sequence[TheirFill], since_ms: Mapping[s
         else:
             foreign.append(fill)
     for ours in names.by_client.values():
+        if ours.state in IN_DOUBT:
+            continue
         listed = by_order.get(ours.order_no, [])
         total = sum(fill.quantity for fill in listed)
         covered_from_ms = since_ms.get(ours.symbol)

@@ -15,6 +15,9 @@ from msgspec import Struct, structs
 
 from claire.adapters.config import parameters
 from claire.adapters.config.schema import AllocationMode, Settings
+from claire.adapters.venues.mexc import requests
+from claire.adapters.venues.mexc.replies import PriceTicker
+from claire.adapters.venues.mexc.rest import MexcRest
 from claire.latch import ceilings
 from claire.model.books import Books
 from claire.model.decisions import Denial, Intent, Regime, Signal
@@ -140,6 +143,20 @@ def check_capital(
             entries.append(entry)
     check = CapitalCheck(currency, units, tuple(found))
     return check if check.can_trade else structs.replace(check, advice=_advice(rules, entries, check, settings))
+
+
+async def last_prices(rest: MexcRest, instruments: Mapping[str, Instrument]) -> dict[str, int]:
+    """Ask the venue for the last price of each symbol, in whole ticks (rounded down); for `check_capital` before a live run.
+
+    Raises:
+        MexcError: the venue did not say.
+    """
+    tickers = await rest.get(requests.ticker_price(), tuple[PriceTicker, ...])
+    return {
+        ticker.symbol: units_of(Decimal(ticker.price)) // instruments[ticker.symbol].tick_units
+        for ticker in tickers
+        if ticker.symbol in instruments
+    }
 
 
 def largest_fraction(settings: Settings) -> Decimal:

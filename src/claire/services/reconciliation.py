@@ -27,6 +27,8 @@ from claire.engine.externals import (
 from claire.engine.pipeline import Pipeline
 from claire.engine.ports import Input, Recorded
 from claire.engine.reconcile import (
+    IN_DOUBT,
+    RESTING,
     YOUNG_MS,
     Check,
     Difference,
@@ -47,7 +49,6 @@ from claire.model.decisions import Fill, Intent, OrderEvent, TradingState
 from claire.model.errors import ClaireError
 from claire.model.instrument import Instrument
 from claire.model.market import Candle
-from claire.model.orders import OrderState
 from claire.services.theirs import exact_units, their_fill, their_order
 
 SOURCE: Final = RECONCILIATION
@@ -68,7 +69,8 @@ MOST_BUSY_TURNS: Final = 10
 BUSY_AGAIN_S: Final = 3.0
 """When balances are looked at again that orders were just moving."""
 LOOKED_FOR: Final = (Difference.FILL_NOT_BOOKED, Difference.ORDER_NOT_OPEN_THERE, Difference.ORDER_OPEN_THERE)
-"""Differences that the look at their order resolves where only a push was lost; they lock at once, and halt if they stay."""
+"""Differences that the look at their order resolves where only a push was lost. They lock at once and halt when they stay,
+whatever they are worth: nearly every order is worth more than the percent that would halt."""
 LOOKED_AGAIN_S: Final = 3.0
 """When it is compared again whether that look brought home what was missing."""
 BLIND_AFTER: Final = 3
@@ -274,7 +276,6 @@ class Reconciliation:
         self._asked: dict[str, None] = {}
         self._turn = 0
         self._first_seen: dict[Check, dict[_Key, int]] = {}
-        self._stood: dict[Check, dict[tuple[Difference, str], None]] = {}
         self._outside: dict[str, tuple[int, int]] = {}
         self._noted: dict[str, None] = {}
         self._due: dict[Check, float] = {}
@@ -401,7 +402,7 @@ class Reconciliation:
         if ripe:
             self.counters.differences_total += 1
         if ripe or not (busy or wait_ms):  # a look that could not judge all does not take a lock back either
-            self.verdict.judge(check, ripe, self._worst_pct(check, ripe), is_regular=is_regular)
+            self.verdict.judge(check, ripe, self._worst_pct(ripe), is_regular=is_regular)
             self._tell(self.verdict.reason)
         again_s = wait_ms / 1_000 + 0.05 if wait_ms else None
         if any(mismatch.difference in LOOKED_FOR for mismatch in ripe):
@@ -410,17 +411,9 @@ class Reconciliation:
             again_s = BUSY_AGAIN_S if again_s is None else min(again_s, BUSY_AGAIN_S)
         return ripe, again_s
 
-    def _worst_pct(self, check: Check, ripe: Sequence[Mismatch]) -> float:
-        """What the worst difference is worth, in % of equity; what a look may yet bring home counts only from the second time."""
-        stood = self._stood.get(check, {})
-        self._stood[check] = {(mismatch.difference, mismatch.subject): None for mismatch in ripe}
-        counted = [
-            mismatch
-            for mismatch in ripe
-            if not mismatch.order_no
-            or mismatch.difference not in LOOKED_FOR
-            or (mismatch.difference, mismatch.subject) in stood
-        ]
+    def _worst_pct(self, ripe: Sequence[Mismatch]) -> float:
+        """What the worst difference is worth, in % of equity, of those that no look brings home."""
+        counted = [each for each in ripe if not each.order_no or each.difference not in LOOKED_FOR]
         return max((self._record.worth_pct(mismatch) for mismatch in counted), default=0.0)
 
     async def _compare_orders(self) -> Found:
@@ -499,8 +492,7 @@ class Reconciliation:
         now_ms = self._now_ms()
         found: dict[str, None] = {}
         for order in self._record.orders():
-            in_flight = order.state in (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN)
-            if in_flight or now_ms - order.changed_ms < QUIET_MS:
+            if order.state in IN_DOUBT or now_ms - order.changed_ms < QUIET_MS:
                 found |= dict.fromkeys((order.base, order.quote, *FEE_ASSETS))
         return found
 
@@ -528,11 +520,7 @@ class Reconciliation:
         now_ms = self._now_ms()
         found = dict(self._asked)
         for order in self._record.orders():
-            if now_ms - order.changed_ms < ACTIVE_MS or order.state in (
-                OrderState.OPEN,
-                OrderState.PARTIALLY_FILLED,
-                OrderState.PENDING_CANCEL,
-            ):
+            if now_ms - order.changed_ms < ACTIVE_MS or order.state in RESTING:
                 found[order.symbol] = None
         if self._symbols:
             found[self._symbols[self._turn % len(self._symbols)]] = None
