@@ -20,7 +20,7 @@ from claire.adapters.store import tables
 from claire.adapters.store.database import read_ledger
 from claire.adapters.store.ledger import SqlLedger
 from claire.model.books import PortfolioSnapshot, Position, Posting
-from claire.model.decisions import Fill, OrderEvent, Signal
+from claire.model.decisions import ControlEvent, Fill, OrderEvent, Signal, TradingState
 from claire.model.errors import JournalError, LedgerError
 from claire.model.market import Candle, Side
 from claire.model.orders import OrderState
@@ -166,6 +166,14 @@ def test_a_batch_is_written_when_it_is_full(path: Path):
     ledger.decided(1, decisions()[4])
     assert len(rows(path, tables.intents)) == 1
     ledger.close()
+
+
+def test_acts_of_one_source_at_one_moment_are_kept_each_with_its_reason_and_once(path: Path):
+    ledger = opened(path)
+    for input_no, reason in enumerate(("stale", "gap", "stale"), 1):
+        ledger.decided(input_no, ControlEvent(TradingState.REDUCE_ONLY, reason, "feed", T0))
+    ledger.close()
+    assert [(row["reason"], row["input_no"]) for row in rows(path, tables.control)] == [("gap", 2), ("stale", 1)]
 
 
 def test_an_older_event_does_not_bring_an_order_back(path: Path):

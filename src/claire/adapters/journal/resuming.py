@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from claire.adapters.journal.disk import Disk
-from claire.adapters.journal.frames import ANCHOR, HASH_BYTES, PACKED, PART, PLAIN, segment_name
+from claire.adapters.journal.frames import ANCHOR, HASH_BYTES, PACKED, PART, PLAIN, Anchor, segment_name
 from claire.adapters.journal.reader import JournalState
 from claire.model.errors import JournalError
 
@@ -15,13 +15,13 @@ def prepare(folder: Path, state: JournalState) -> None:
     """Refuse a journal that cannot be gone on with.
 
     Raises:
-        JournalError: the run ended in order, or the last segment is not the one that was read.
+        JournalError: the end of a run that ended in order is gone, or the last segment is not the one that was read.
         OSError: the last segment cannot be read.
     """
-    if state.has_ended or (folder / ANCHOR).exists():
+    anchor = folder / ANCHOR
+    if anchor.exists() and Anchor.from_bytes(anchor.read_bytes(), anchor).entries != state.entries:
         raise JournalError(
-            f"{folder.parent}: this run ended in order, so there is nothing to go on with. Start a new run: what it left at"
-            f" the venue is found there as coins of the account."
+            f"{folder.parent}: this run ended in order, but the end of its journal is gone. Restore the run from a backup."
         )
     if not state.is_plain:
         return

@@ -129,7 +129,7 @@ class JournalWriter:
         disk: Disk = REAL_DISK,
         step: Step = no_step,
     ) -> Self:
-        """Go on with the journal of a run that was stopped: cut what is unfinished, then append where it ends.
+        """Go on with the journal of a run that was stopped, or ended in order: cut what is unfinished, then append where it ends.
 
         Call `resumed` next. Until then nothing was added, so that stopping in between leaves the run as it was.
 
@@ -145,7 +145,7 @@ class JournalWriter:
             step: as for a new journal; also called before and after the cut.
 
         Raises:
-            JournalError: the journal was altered, ended in order, is another one than the one that was read, is written by
+            JournalError: the journal was altered, is another one than the one that was read, is written by
                 another process, or cannot be written.
         """
         journal = cls.__new__(cls)
@@ -225,6 +225,8 @@ class JournalWriter:
             self._disk.fsync(self._fd)  # also what the stopped process wrote and did not sync: it counts from here on
             self._disk.sync_folder(self._folder)
             self._step("journal.cut.after")
+        self._disk.remove(self._folder / ANCHOR)  # of a run that ended in order: it has not, any more
+        self._disk.sync_folder(self._folder)
         self._pack(leftovers(self._folder, self._segment, self._disk))
 
     # -- Recorder ------------------------------------------------------------------------------------------------------
@@ -531,10 +533,12 @@ class JournalWriter:
     def _failed(self, error: OSError) -> JournalError:
         place = self._path if self._segment else self._folder
         self._release("was closed by an error")
+        remedy = (
+            f"go on with the run (`claire run --continue {self._folder.parent.name}`)" if self._live else "run it again"
+        )
         self._failure = (
             f"{place}: cannot write the journal: {error.strerror}. Trading stops here, for what is not recorded must not"
-            f" happen. What was written before stays readable. Free space on that disk or choose another one, then start"
-            f" a new run."
+            f" happen. What was written before stays readable. Free space on that disk, then {remedy}."
         )
         return JournalError(self._failure)
 

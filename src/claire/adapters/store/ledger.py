@@ -351,8 +351,9 @@ class SqlLedger:
 _CHANGES: Final[Mapping[sa.Table, Sequence[str]]] = {
     tables.runs: ("journal_entries", "journal_head", "decision_digest", "summary_json"),
     tables.reservations: ("state", "released_by", "released_ns"),
+    tables.control: ("input_no",),
 }
-"""What of a row changes after it was entered."""
+"""What of a row changes after it was entered, or may: the same act at the same moment is on record once, whatever caused it."""
 
 _RELEASE: Final = (
     sa.update(tables.reservations)
