@@ -27,8 +27,11 @@ from claire.gateway.send import OrderSender
 from claire.gateway.signer import Keys, QuerySigner
 from claire.mexcsim import Simulator
 from claire.model.instrument import Instrument
+from claire.services.beginning import fresh
+from claire.services.feeding import LiveMarket, live_info
 from claire.services.keeping import RunResult
-from claire.services.live import LiveMarket, live_info, run_live
+from claire.services.live import run_live
+from claire.services.outside import Ears, Outside
 from tests.support.mexc_live import QUICK, until
 
 WIDE: Final = {bucket: Limit(1e6, 1e6) for bucket in Bucket}
@@ -90,7 +93,14 @@ async def running(
 
         channels: list[Channel] = [make(symbol) for make in (deals, depth)[: 1 + with_books] for symbol in symbols]
         info = live_info(symbols, "mexc", now_ns(), with_history=lookback_s > 0, has_book=with_books)
-        venue = MexcVenue(trading, stream, now_ns=now_ns) if settings.mode.value == "testnet" else None
+        outside, venue = None, None
+        if settings.mode.value == "testnet":
+            ears = Ears()
+            venue = MexcVenue(
+                trading, stream, now_ns=now_ns, on_lock=ears.lock, on_foreign=ears.push, on_balance=ears.push
+            )
+            outside = Outside(venue, sender.gate, ears, lambda: rest.venue_ms() + 3_000, lambda: now_ns() // 1_000_000)
+        market = LiveMarket(instruments, info)
         async with MexcMarketData(
             symbols,
             instruments,
@@ -101,34 +111,25 @@ async def running(
             settings=QUICK,
             clocks=Clocks(wall_ns, time.monotonic_ns),
         ) as feed:
-            if venue is not None:
-                await venue.__aenter__()
-            try:
-                task = asyncio.create_task(
-                    run_live(
-                        settings,
-                        LiveMarket(instruments, info),
-                        feed,
-                        runs_dir=runs_dir,
-                        mode=settings.mode.value,
-                        venue=venue,
-                        now_ns=now_ns,
-                        counters=feed.counters,
-                        on_progress=lambda pipeline: seen.append(pipeline) if not seen else None,
-                        should_stop=lambda: bool(stopped),
-                    )
+            task = asyncio.create_task(
+                run_live(
+                    fresh(settings, market, runs_dir=runs_dir, venue=venue),
+                    feed,
+                    outside=outside,
+                    now_ns=now_ns,
+                    counters=feed.counters,
+                    on_progress=lambda pipeline: seen.append(pipeline) if not seen else None,
+                    should_stop=lambda: bool(stopped),
                 )
-                await until(lambda: seen or task.done(), 10, "the run starts")
-                if task.done():
-                    task.result()
-                if is_silent:  # nothing comes before the first step, so nothing can be more than acknowledged
-                    wanted = {channel.name for channel in channels}
-                    await until(lambda: wanted <= {name for c in sim.connections for name in c.topics}, 10, "channels")
-                else:
-                    await until(lambda: feed.counters.subscriptions_active == len(channels), 10, "subscriptions")
-                yield Running(task, seen[0], feed, venue, instruments, lambda: stopped.append(True))
-                stopped.append(True)
-                await asyncio.wait((task,), timeout=15)
-            finally:
-                if venue is not None:
-                    await venue.__aexit__(None, None, None)
+            )
+            await until(lambda: seen or task.done(), 10, "the run starts")
+            if task.done():
+                task.result()
+            if is_silent:  # nothing comes before the first step, so nothing can be more than acknowledged
+                wanted = {channel.name for channel in channels}
+                await until(lambda: wanted <= {name for c in sim.connections for name in c.topics}, 10, "channels")
+            else:
+                await until(lambda: feed.counters.subscriptions_active == len(channels), 10, "subscriptions")
+            yield Running(task, seen[0], feed, venue, instruments, lambda: stopped.append(True))
+            stopped.append(True)
+            await asyncio.wait((task,), timeout=15)

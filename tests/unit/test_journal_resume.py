@@ -23,7 +23,7 @@ from claire.adapters.journal.entries import (
     decode,
     encode,
 )
-from claire.adapters.journal.frames import HEAD
+from claire.adapters.journal.frames import HEAD, Anchor
 from claire.adapters.journal.reader import JournalReader, JournalState, Mark
 from claire.adapters.journal.runlock import RunLock
 from claire.adapters.journal.writer import JournalWriter
@@ -153,14 +153,30 @@ def test_a_state_before_the_last_entry_was_read_is_no_state(tmp_path: Path):
         _ = reader.state
 
 
-def test_a_run_that_ended_in_order_is_not_gone_on_with(tmp_path: Path):
+def test_a_run_that_ended_in_order_is_gone_on_with_and_is_one_journal(tmp_path: Path):
     folder = written(tmp_path)
-    with pytest.raises(JournalError, match=r"this run ended in order.*Start a new run"):
-        JournalWriter.resume(tmp_path)
-    (folder / "HEAD.json").unlink()  # stopped between its last entry and its anchor
-    with pytest.raises(JournalError, match="this run ended in order"):
+    before = JournalReader(tmp_path).check()
+    with JournalWriter.resume(tmp_path) as journal:
+        assert not (folder / "HEAD.json").exists()
+        journal.resumed(1, "code", 1)
+        journal.finish("{}", "d1:")
+    after = JournalReader(tmp_path).check()
+    assert after.entries == before.entries + 2
+    assert after.anchored
+
+
+def test_a_run_that_ended_in_order_and_lost_its_end_is_refused(tmp_path: Path):
+    folder = written(tmp_path, finished=False)
+    (folder / "HEAD.json").write_bytes(_anchor_of(tmp_path))
+    with pytest.raises(JournalError, match=r"missing|its journal is gone"):
         JournalWriter.resume(tmp_path)
     RunLock(tmp_path).release()
+
+
+def _anchor_of(run_dir: Path) -> bytes:
+    """An anchor that a run without an end cannot have."""
+    found = JournalReader(run_dir).check()
+    return Anchor.of(found.entries + 1, 1, bytes.fromhex(found.head)).to_bytes()
 
 
 def test_an_altered_journal_is_not_gone_on_with_and_not_touched(tmp_path: Path):

@@ -1,7 +1,9 @@
 """`claire run` on MEXC's protocol: ``--source mexc`` (live data, paper venue) and ``--mode testnet`` (the simulator)."""
 
 import asyncio
+import gc
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,12 +12,13 @@ from claire.adapters.config.schema import FeeAsset, MexcSettings, Mode, Settings
 from claire.adapters.venues.mexc.items import FeedAlert
 from claire.cli.output import say
 from claire.cli.screen import LiveScreen, Screen
-from claire.model.errors import ConfigError
+from claire.model.errors import ConfigError, UsageError
 from claire.services.keeping import RunResult
-from claire.services.live import run_live
-from claire.services.mexc import Universe, open_mexc
+from claire.services.mexc import OpenMexc, Universe
 from claire.services.quiet import quiet
+from claire.services.recovery import GoOn
 from claire.services.simulator import started
+from claire.services.trading import Watching, trade_live
 
 SIMULATOR_SEED = 1
 
@@ -28,13 +31,15 @@ def run_mexc(
     runs_dir: Path,
     duration_s: float | None,
     should_stop: Callable[[], bool],
+    go_on: GoOn | None = None,
+    starts_anew: bool = False,
 ) -> RunResult:
     """Run live until the end of `duration_s`, Ctrl-C, or a failure; return the result.
 
     Raises:
         ClaireError: something that the run needs is refused or not there.
     """
-    return asyncio.run(_run(settings, universe, runs_dir, duration_s, should_stop))
+    return asyncio.run(_run(settings, universe, runs_dir, duration_s, should_stop, go_on, starts_anew))
 
 
 async def _run(
@@ -43,39 +48,48 @@ async def _run(
     runs_dir: Path,
     duration_s: float | None,
     should_stop: Callable[[], bool],
+    go_on: GoOn | None,
+    starts_anew: bool,
 ) -> RunResult:
     is_testnet = settings.mode is Mode.TESTNET
-    keys = None
+    keys, accounts_dir = None, None
     async with AsyncExitStack() as stack:
         if is_testnet and settings.mexc == MexcSettings():
+            if go_on is not None:
+                raise UsageError(
+                    f"run {go_on.run_dir.name} traded at a simulator that was part of it and is gone, and with it the account;"
+                    " there is nothing to go on with. Start claire mexc-sim by itself and name it with mexc.rest_url and"
+                    " mexc.ws_url for runs that are to outlive a process"
+                )
             fee_asset = "quote" if settings.fees.asset is FeeAsset.QUOTE else "received"
             simulator = await stack.enter_async_context(started(settings.paper.balance, fee_asset, SIMULATOR_SEED))
             say(f"testnet: a simulator of MEXC at {simulator.rest_url}, started for this run")
             keys = simulator.keys
+            accounts_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claire-account-")))
             mexc = MexcSettings(rest_url=simulator.rest_url, ws_url=simulator.ws_url)
             settings = settings.model_copy(update={"mexc": mexc})
-        opened = await stack.enter_async_context(open_mexc(settings, universe, keys=keys, on_alert=_say_alert))
-        symbols = opened.market.info.symbols
-        listed = " ".join(symbols[:4]) + (f" and {len(symbols) - 4} more" if len(symbols) > 4 else "")
-        where = "simulated MEXC" if is_testnet else "live MEXC data, paper venue"
-        title = f"{settings.mode.value.upper()} · {where} · {listed}"
-        screen = (LiveScreen if sys.stderr.isatty() else Screen)(title, 0)
-        with screen:
-            return await run_live(
-                settings,
-                opened.market,
-                opened.feed,
-                runs_dir=runs_dir,
-                mode=settings.mode.value,
-                venue=opened.venue,
-                duration_s=duration_s,
-                now_ns=opened.now_ns,
-                counters=opened.counters,
-                observers=(screen,),
-                on_progress=screen,
-                on_alert=_say_alert,
-                should_stop=should_stop,
-            )
+        screen = (LiveScreen if sys.stderr.isatty() else Screen)("", 0)
+
+        def on_open(opened: OpenMexc) -> None:
+            symbols = opened.market.info.symbols
+            listed = " ".join(symbols[:4]) + (f" and {len(symbols) - 4} more" if len(symbols) > 4 else "")
+            where = "simulated MEXC" if is_testnet else "live MEXC data, paper venue"
+            screen.title = f"{settings.mode.value.upper()} · {where} · {listed}"
+            stack.enter_context(screen)
+            gc.freeze()  # what is loaded by now stays for the whole run: the collector need not look at it again
+
+        return await trade_live(
+            settings,
+            universe,
+            runs_dir=runs_dir,
+            accounts_dir=accounts_dir,
+            keys=keys,
+            starts_anew=starts_anew,
+            go_on=go_on,
+            duration_s=duration_s,
+            should_stop=should_stop,
+            watching=Watching((screen,), on_open, screen, _say_alert),
+        )
 
 
 def refuse_options(**given: object) -> None:

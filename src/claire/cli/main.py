@@ -196,6 +196,31 @@ def run(
     strategy: StrategyName = "",
     config: Config = None,
     assignments: Assignments = None,
+    again: Annotated[
+        str, typer.Option("--continue", metavar="RUN", help="Go on with a run that was stopped, however it was.")
+    ] = "",
+    adopt: Annotated[
+        str,
+        typer.Option(
+            metavar="ID", help="Continue: the strategy that takes over positions whose own is not configured."
+        ),
+    ] = "",
+    orphans: Annotated[
+        bool, typer.Option("--reduce-only-orphans", help="Continue: positions whose strategy is gone are only sold.")
+    ] = False,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="Continue: take back a lock of the trading state; may be repeated."),
+    ] = None,
+    adjust: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ASSET=AMOUNT", help="Continue: correct the books by so much; may be repeated."),
+    ] = None,
+    operator: Annotated[str, typer.Option(metavar="NAME", help="Who says so (--release, --adjust).")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why (--release, --adjust).")] = "",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Testnet: leave to yourself what the account's last run left behind.")
+    ] = False,
     runs: Runs = None,
     json: Json = False,
 ) -> int:
@@ -205,8 +230,10 @@ def run(
     that is started for the run. Both go on until Ctrl-C or --duration.
 
     Ctrl-C ends the run in order: journal, ledger and summary are complete. A second Ctrl-C ends it at once.
+
+    --continue goes on with a run from where it was stopped, by Ctrl-C, kill -9 or a power cut: docs/orders.md.
     """
-    from claire.cli.trading import Request
+    from claire.cli.trading import Again, Request
     from claire.cli.trading import run as do
 
     return do(
@@ -222,6 +249,7 @@ def run(
             as_json=json,
             mode=mode,
             universe=universe,
+            again=Again(again, adopt, orphans, fresh, tuple(release or ()), tuple(adjust or ()), operator, reason),
             speed=speed,
             start=start,
             end=end,

@@ -15,7 +15,7 @@ from claire.cli import market
 from claire.cli.output import print_json
 from claire.cli.plan import NEAREST_MODE
 from claire.cli.report import summary_text
-from claire.cli.runs import check_runs_folder, make_runs_folder
+from claire.cli.runs import check_runs_folder, existing_runs, find_run, make_runs_folder
 from claire.cli.screen import Bar, LiveScreen, Screen
 from claire.engine.ports import MarketSource
 from claire.model.errors import SafetyRefusal, UsageError, did_you_mean
@@ -24,6 +24,25 @@ from claire.services.keeping import RunResult
 
 PATIENCE_S = 2.0
 """After this long a run that was asked to end, and has not, says what it waits for."""
+
+
+class Again(Struct, frozen=True):
+    """What was asked for about an earlier run."""
+
+    run: str = ""
+    """``--continue``: the run to go on with."""
+    adopt: str = ""
+    """``--adopt``: the strategy that takes over positions whose own is not configured any more."""
+    reduces_orphans: bool = False
+    """``--reduce-only-orphans``: such positions are only sold."""
+    starts_anew: bool = False
+    """``--fresh``: what an earlier run left at the venue is its owner's."""
+    releases: tuple[str, ...] = ()
+    """``--release``: locks of the trading state to take back, by source."""
+    adjustments: tuple[str, ...] = ()
+    """``--adjust``: corrections of the books, as ASSET=AMOUNT."""
+    operator: str = ""
+    reason: str = ""
 
 
 class Request(Struct, frozen=True):
@@ -44,6 +63,7 @@ class Request(Struct, frozen=True):
     end: str = ""
     span: str = ""
     universe: str = ""
+    again: Again = Again()
 
 
 class Stop:
@@ -86,7 +106,9 @@ class Stop:
 
 
 def run(request: Request) -> int:
-    """Trade with paper money over a synthetic or recorded market; return the exit code."""
+    """Trade over a synthetic, recorded or live market; return the exit code."""
+    if request.again.run:
+        return _go_on(request)
     loaded = _load(request, "")
     settings = loaded.settings
     if settings.mode is Mode.BACKTEST:
@@ -138,6 +160,95 @@ def _run_live(request: Request, settings: Settings) -> int:
             should_stop=stop,
         )
     return _ended(result, request, market.Wanted("live"), stop)
+
+
+def _go_on(request: Request) -> int:
+    """Go on with a run that was stopped."""
+    from claire.services.feeding import is_live
+    from claire.services.recovery import GoOn, header_of, settings_of
+
+    _refuse_with_continue(request)
+    again = request.again
+    run_dir = find_run(again.run, existing_runs(request.runs))
+    header = header_of(run_dir)
+    if not is_live(header.source):
+        return _go_on_with_market(request, run_dir)
+    given = _load(request, "").settings if request.config is not None else None
+    settings = settings_of(run_dir, given, request.assignments)
+    from claire.cli.live import run_mexc
+    from claire.services.mexc import Universe
+
+    go_on = GoOn(
+        run_dir,
+        again.adopt,
+        again.reduces_orphans,
+        again.releases,
+        again.adjustments,
+        again.operator,
+        again.reason,
+    )
+    stop = Stop()
+    with stop.listening():
+        result = run_mexc(
+            settings,
+            Universe(symbols=header.source.symbols),
+            runs_dir=run_dir.parent,
+            duration_s=market.parse_window("", "", request.span).duration_s,
+            should_stop=stop,
+            go_on=go_on,
+        )
+    return _ended(result, request, market.Wanted("live"), stop)
+
+
+def _go_on_with_market(request: Request, run_dir: Path) -> int:
+    """Go on with a run over a synthetic or recorded market."""
+    from claire.services.embedded import continue_market
+
+    again = request.again
+    if request.config or request.assignments or again.adopt or again.reduces_orphans or again.releases:
+        raise UsageError(
+            f"run {run_dir.name} goes over a finite market: it is decided again from its start, so nothing can be changed."
+            " Start a new run with other settings"
+        )
+    speed = market.parse_speed(request.speed, None)
+    screen = (LiveScreen if sys.stderr.isatty() else Screen)(f"CONTINUED · {run_dir.name}", 0)
+    stop = Stop()
+    with stop.listening(), screen:
+        result = continue_market(
+            run_dir, request.data, speed=speed, observers=(screen,), on_progress=screen, should_stop=stop
+        )
+    return _ended(result, request, market.Wanted("recorded"), stop)
+
+
+def _refuse_with_continue(request: Request) -> None:
+    """Refuse what a run that is gone on with has settled already.
+
+    Raises:
+        UsageError: naming the first such option, or what an operator's word lacks.
+    """
+    settled = {
+        "--source": request.source,
+        "--start": request.start,
+        "--end": request.end,
+        "--mode": request.mode,
+        "--symbols": request.universe,
+        "--symbol": request.symbols,
+        "--strategy": request.strategy,
+        "--fresh": request.again.starts_anew,
+    }
+    for name, value in settled.items():
+        if value:
+            raise UsageError(
+                f"{name} does not go with --continue: a run goes on with the market and mode that it began with."
+                " Other settings: --set KEY=VALUE or --config FILE"
+            )
+    again = request.again
+    if again.adopt and again.reduces_orphans:
+        raise UsageError(
+            "--adopt and --reduce-only-orphans exclude each other: choose what becomes of orphaned positions"
+        )
+    if (again.releases or again.adjustments) and not (again.operator and again.reason):
+        raise UsageError("--release and --adjust want an operator's word: add --operator NAME and --reason TEXT")
 
 
 def backtest(request: Request) -> int:

@@ -1,7 +1,9 @@
 """One life of Claire on a simulated computer: what `claire run`, and after a crash `claire run --continue`, does."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
@@ -11,8 +13,12 @@ from claire.drill.host import Host
 from claire.engine.pipeline import Pipeline
 from claire.gateway.signer import Keys
 from claire.services.keeping import RunResult
-from claire.services.live import run_live
-from claire.services.mexc import Universe, open_mexc
+from claire.services.mexc import Universe
+from claire.services.recovery import GoOn, header_of, is_begun, settings_of
+from claire.services.trading import Watching, trade_live
+
+SNAPSHOT_S: Final = 30.0
+"""How often the state is saved; often, so that lives begin with a snapshot as well as without."""
 
 
 class Life(Struct):
@@ -37,21 +43,19 @@ async def live_once(host: Host, life: Life) -> RunResult:
     def see(pipeline: Pipeline) -> None:
         life.see(pipeline, life.runs_dir / life.run_id)
 
-    async with open_mexc(
-        life.settings, Universe(), keys=life.keys, on_alert=life.alert, machine=host.machine
-    ) as opened:
-        return await run_live(
-            life.settings,
-            opened.market,
-            opened.feed,
-            runs_dir=life.runs_dir,
-            mode=life.settings.mode.value,
-            venue=opened.venue,
-            now_ns=opened.now_ns,
-            counters=opened.counters,
-            on_progress=see,
-            on_alert=life.alert,
-            should_stop=life.is_over,
-            run_id=life.run_id,
-            machine=host.machine,
-        )
+    run_dir = life.runs_dir / life.run_id
+    if run_dir.exists() and not is_begun(run_dir):
+        shutil.rmtree(run_dir)  # it was stopped before its first entry, so there is nothing to go on with
+    go_on = GoOn(run_dir) if run_dir.exists() else None
+    return await trade_live(
+        life.settings if go_on is None else settings_of(run_dir, None, ()),
+        Universe() if go_on is None else Universe(symbols=header_of(run_dir).source.symbols),
+        runs_dir=life.runs_dir,
+        run_id=life.run_id,
+        keys=life.keys,
+        go_on=go_on,
+        should_stop=life.is_over,
+        watching=Watching(on_progress=see, on_alert=life.alert),
+        machine=host.machine,
+        snapshot_s=SNAPSHOT_S,
+    )

@@ -5,13 +5,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from claire.adapters.config.schema import Keep, Settings
+from claire.adapters.journal.disk import REAL_DISK
+from claire.adapters.journal.entries import Decided
+from claire.engine.compare import Comparison
 from claire.engine.pipeline import Pipeline
 from claire.engine.ports import MarketSource, Pacer, Recorder
 from claire.model.market import MarketEvent
-from claire.services.assembly import assemble
-from claire.services.keeping import RunResult, keeping, new_run_id
+from claire.services.assembly import PAPER_VENUE, assemble
+from claire.services.keeping import Keeping, RunResult, keeping, new_run_id
 from claire.services.pace import WallPacer
 from claire.services.quiet import quiet
+from claire.services.recovery import CatchUp, check, reopened, settings_of
+from claire.services.sources import reopen
 from claire.services.summary import summarise
 
 Progress = Callable[[Pipeline], None]
@@ -83,6 +88,74 @@ def run_market(
             interrupted=interrupted,
         )
         return kept.finish(summary)
+
+
+@quiet
+def continue_market(
+    run_dir: Path,
+    data: Sequence[Path] = (),
+    *,
+    speed: float | None = None,
+    observers: Sequence[Recorder] = (),
+    on_progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """Go on with a run over a finite market that was stopped: decide again what is on record, then all the rest.
+
+    Args:
+        run_dir: The run.
+        data: Where the recording's files lie now, if not where they lay then.
+        speed: Market seconds per second for what is not on record yet; None: as fast as it goes.
+        observers: Further recorders, such as a screen.
+        on_progress: Called with the pipeline after each batch of events.
+        should_stop: Asked between events; the run then ends in order.
+
+    Raises:
+        ReplayError: the recording is missing, or this program decides otherwise than the one that wrote the journal.
+        JournalError, LedgerError: they were altered, contradict each other, or are in use.
+    """
+    settings = settings_of(run_dir, None, ())
+    with reopened(run_dir, settings, PAPER_VENUE, in_batches=speed is None) as again:
+        header, journal, ledger = again.header, again.journal, again.ledger
+        source = reopen(header.source, header.instruments, data)
+        recorded = ((entry.input_no, entry.event) for _, entry in again.back.entries if type(entry) is Decided)
+        comparison = Comparison(recorded, is_cut_off=True)
+        catch_up = CatchUp(comparison, again)
+        assembly = assemble(
+            settings, source, (catch_up, *observers), run_id=header.run_id, records_inputs=header.embed_inputs
+        )
+        pipeline = assembly.pipeline
+        ledger.postings(assembly.opening)
+        journal.resumed(header.source.first_ns, again.code, 0)
+
+        def is_over() -> bool:
+            """Stop once what is on record was met: ending before would leave less than there was."""
+            return comparison.is_exhausted and should_stop()
+
+        pacer = None if speed is None else WallPacer(speed, is_over, lambda: comparison.is_exhausted)
+        started = time.perf_counter()
+        try:
+            interrupted = not drive(pipeline, source, pacer, on_progress, is_over)
+        finally:
+            pipeline.flush()
+        elapsed_s = time.perf_counter() - started
+        if not comparison.is_exhausted and not interrupted:
+            comparison.finish()
+            check(comparison, header)
+        pipeline.snapshot()
+        summary = summarise(
+            run_id=header.run_id,
+            mode=header.mode,
+            risk_profile=settings.risk.profile.value,
+            source=source.info,
+            pipeline=pipeline,
+            tally=assembly.tally,
+            elapsed_s=elapsed_s,
+            interrupted=interrupted,
+        )
+        return Keeping(header.run_id, run_dir, journal, ledger, again.code, header.config_json, REAL_DISK).finish(
+            summary
+        )
 
 
 def drive(

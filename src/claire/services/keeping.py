@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from claire.adapters.config import canonical
 from claire.adapters.config.schema import Settings
+from claire.adapters.journal.disk import Disk
 from claire.adapters.journal.entries import Header
 from claire.adapters.journal.retention import prune_runs
 from claire.adapters.journal.writer import JournalWriter, Policy
@@ -31,6 +32,8 @@ from claire.services.code import code_version
 from claire.services.summary import Summary
 
 CONFIG = "config.json"
+CONFIG_NOW = "config-now.json"
+"""What a run that was gone on with otherwise goes by now; `CONFIG` stays what it began with."""
 LEDGER = "ledger.sqlite"
 SUMMARY = "summary.json"
 _ALPHABET = ascii_lowercase + digits
@@ -50,6 +53,11 @@ class Keeping(Struct):
     run_dir: Path
     journal: JournalWriter
     ledger: SqlLedger
+    code: str
+    """The program that writes it."""
+    settings_json: str
+    """The effective configuration, canonical."""
+    disk: Disk
 
     def finish(self, summary: Summary) -> RunResult:
         """End the run in order: ledger first, then the journal's last word, then the summary for people.
@@ -86,12 +94,14 @@ def keeping(  # the run is made of so many things, all named
     """
     run_dir = runs_dir / run_id
     run_dir.mkdir(parents=True)
-    (run_dir / CONFIG).write_text(canonical(settings) + "\n")
+    text = canonical(settings)
+    code = code_version([strategy.kind for strategy in settings.strategy])
+    (run_dir / CONFIG).write_text(text + "\n")
     header = Header.of(
         run_id=run_id,
         mode=mode,
-        code=code_version([strategy.kind for strategy in settings.strategy]),
-        config_json=canonical(settings),
+        code=code,
+        config_json=text,
         source=info,
         instruments=instruments,
         created_at=datetime.fromtimestamp(machine.wall_ns() // 1_000_000_000, UTC).isoformat(),
@@ -117,7 +127,7 @@ def keeping(  # the run is made of so many things, all named
             )
         ) as ledger,
     ):
-        yield Keeping(run_id, run_dir, journal, ledger)
+        yield Keeping(run_id, run_dir, journal, ledger, code, text, machine.disk)
     if settings.journal.keep_days:
         prune_runs(runs_dir, now_ns=machine.wall_ns(), keep_days=settings.journal.keep_days)
 

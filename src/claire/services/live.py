@@ -1,102 +1,48 @@
 """The embedded topology over a live feed: one process, one event loop, every input on record before it is used.
 
-Everything that decides runs in one thread, one input after the other: what the feed brings, what the venue reports, and
-the passing of time. Each is journalled first, raw frames as bytes; so a replay hands the same bytes to the same decoder and
-comes to the same decisions.
+Everything that decides runs in one thread, one input after the other: what the feed brings, what the venue reports, what
+is said about the trading state, and the passing of time. Each is journalled first, raw frames as bytes; so a replay hands the
+same bytes to the same decoder and comes to the same decisions, and a process that was killed is replaced by one that does
+just that before it goes on.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Final, Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager, AsyncExitStack
+from typing import Final
 
 import msgspec
 
-from claire.adapters.config.schema import Settings
-from claire.adapters.journal.writer import JournalWriter
+from claire.adapters.journal.snapshots import save_snapshot
 from claire.adapters.machine import THIS_MACHINE, Machine
-from claire.adapters.venues.mexc.items import (
-    FeedAlert,
-    FeedCounters,
-    FeedEvent,
-    FeedGap,
-    FeedInput,
-    FeedItem,
-    WarmUp,
-)
-from claire.engine.pipeline import NEVER, Pipeline
-from claire.engine.ports import Recorder, SourceInfo, Venue
+from claire.adapters.venues.mexc.items import AlertKind, FeedAlert, FeedCounters, FeedItem
+from claire.adapters.venues.mexc.restored import RECONCILIATION
+from claire.engine.externals import ExternalMove
+from claire.engine.pipeline import Pipeline
+from claire.engine.saving import to_bytes
+from claire.latch.steps import Step, no_step
 from claire.model.decisions import ControlEvent, TradingState, VenueReport
-from claire.model.instrument import Instrument
-from claire.model.market import Depth, TopOfBook, Trade
-from claire.services.assembly import PAPER_VENUE, assemble
-from claire.services.keeping import RunResult, keeping, new_run_id
+from claire.model.errors import UsageError, did_you_mean
+from claire.services.adjusting import adjustment_of
+from claire.services.beginning import Begun, Saved
+from claire.services.connecting import connect
+from claire.services.feeding import Feed, encode_input, pass_on
+from claire.services.keeping import Keeping, RunResult
+from claire.services.outside import Outside
+from claire.services.reconciliation import Reconciliation
+from claire.services.recovery import GoOn, adjusted_of, external_of
+from claire.services.reexecution import resume
 from claire.services.summary import summarise
+
+SNAPSHOT_S: Final = 60.0
+"""How often the pipeline's state is saved, as a shortcut for a restart."""
+
+IDLE_COMMIT_S: Final = 0.25
+"""How long what was decided may wait for the ledger while nothing more is decided."""
 
 SETTLE_S: Final = 5.0
 """How long the end of a run waits for answers about orders that are on their way."""
-
-encode_input = msgspec.msgpack.Encoder().encode
-"""Return the bytes of one input of the feed, as the journal keeps them."""
-
-decode_input: Callable[[bytes], FeedInput] = msgspec.msgpack.Decoder(FeedInput).decode
-"""Return the input in such bytes."""
-
-
-LIVE: Final = "live"
-"""`SourceInfo.kind` of a market that is happening."""
-
-
-def live_info(symbols: Sequence[str], venue: str, started_ns: int, *, with_history: bool, has_book: bool) -> SourceInfo:
-    """Return what is known of a live market before its first event."""
-    return SourceInfo(
-        kind=LIVE,
-        symbols=tuple(symbols),
-        rows=0,
-        first_ns=started_ns,
-        last_ns=0,
-        venue=venue,
-        parameters={"history": str(with_history)},
-        has_book=has_book,
-    )
-
-
-def is_live(info: SourceInfo) -> bool:
-    """Whether a source was a live market: then its journal holds raw frames."""
-    return info.kind == LIVE
-
-
-def awaits_history(info: SourceInfo) -> bool:
-    """Whether the strategies of a live run waited for the past of their symbols."""
-    return info.parameters.get("history") == str(True)
-
-
-class Feed(Protocol):
-    """A live feed, entered by its owner."""
-
-    def batches(self) -> AsyncIterator[list[FeedItem]]:
-        """Yield what has come since the last look, in order."""
-
-
-class OutsideVenue(Venue, Protocol):
-    """A venue outside this process: its reports come when they come."""
-
-    def listen(self, on_report: Callable[[VenueReport], None]) -> None:
-        """Say where reports go; called before the first order."""
-
-    async def settle(self, timeout_s: float) -> bool:
-        """Wait until every order that should end at once has ended; False: not in time."""
-
-    def check(self) -> None:
-        """Raise what stopped a part of the venue for good, if anything did."""
-
-
-class LiveMarket(msgspec.Struct, frozen=True):
-    """What is known of a live market before its first event."""
-
-    instruments: Mapping[str, Instrument]
-    info: SourceInfo
 
 
 class LiveRun:
@@ -105,144 +51,182 @@ class LiveRun:
     def __init__(
         self,
         pipeline: Pipeline,
-        journal: JournalWriter,
+        kept: Keeping,
         *,
         now_ns: Callable[[], int],
         on_alert: Callable[[FeedAlert], None] | None = None,
+        step: Step = no_step,
     ) -> None:
         """Take over a pipeline; `now_ns` is the wall clock corrected to the venue's."""
         self.pipeline = pipeline
         self.alerts: list[FeedAlert] = []
-        self._journal = journal
-        self._now_ns = now_ns
+        self.now_ns = now_ns
+        self._journal = kept.journal
+        self._ledger = kept.ledger
         self._on_alert = on_alert
+        self.step = step
 
     def take(self, item: FeedItem) -> None:
         """Journal one input of the feed, then let the pipeline have what it gave."""
         self._journal.fed(encode_input(item.input))
+        self.step("take")
         for event in item.events:
-            self._alert(event)
+            if isinstance(event, FeedAlert):
+                self.alert(event)
             pass_on(self.pipeline, event)
 
     def report(self, report: VenueReport) -> None:
         """Journal one report of the venue, then let the pipeline have it, as of now."""
-        at_ns = max(self._now_ns(), self.pipeline.now_ns)
-        self._pass(at_ns)
+        at_ns = self._pass()
         report = msgspec.structs.replace(report, ts_event_ns=at_ns)
+        self.step("report.before")
         self._journal.inputs(self.pipeline.input_no + 1, (report,))
+        self.step("report.after")
         self.pipeline.report(report)
+
+    def control(self, source: str, state: TradingState, reason: str) -> None:
+        """Journal what somebody says about the trading state, then let the pipeline have it; said twice it counts once."""
+        locks = self.pipeline.stages.risk.state.locks
+        if locks[source].state is state if source in locks else state is TradingState.ACTIVE:
+            return
+        event = ControlEvent(state, reason, source, self._pass())
+        self._journal.controlled(event)
+        self.pipeline.control(event)
+        if state is not TradingState.ACTIVE:
+            self._ledger.alert(event.ts_event_ns, "critical", source, f"{state}: {reason}")
+
+    def resume(self, begun: Begun) -> None:
+        """Journal that this process goes on with the run, then let the pipeline know."""
+        again = begun.resumed
+        if again is None:
+            return
+        self._journal.resumed(again.at_ns, again.code, again.epoch, again.settings_json)
+        resume(begun.assembly, begun.market.info, again)
+        self.step("recover.resumed")
+
+    def correct(self, go_on: GoOn) -> None:
+        """Correct the books as an operator says.
+
+        Raises:
+            UsageError: a correction cannot be read, or does not fit the books.
+        """
+        for text in go_on.adjustments:
+            books = self.pipeline.stages.portfolio.state.books
+            adjustment = adjustment_of(text, go_on.operator, go_on.reason, books, self._pass())
+            entry = adjusted_of(adjustment)
+            self._journal.adjusted(entry)
+            self.pipeline.adjust(adjustment)
+            self._ledger.adjusted(entry)
+
+    def external(self, move: ExternalMove) -> None:
+        """Keep that something of the account, which is not Claire's, came or went."""
+        entry = external_of(move)
+        self._journal.external(entry)
+        self._ledger.external(entry)
+
+    def release(self, go_on: GoOn, reconciliation: Reconciliation | None) -> None:
+        """Take back locks of the trading state, because an operator says so.
+
+        Raises:
+            UsageError: no such lock is set.
+        """
+        for source in go_on.releases:
+            locks = self.pipeline.stages.risk.state.locks
+            if source not in locks:
+                listed = ", ".join(locks) or "none"
+                raise UsageError(
+                    f"--release {source}: there is no such lock.{did_you_mean(source, locks)} Set: {listed}"
+                )
+            if source == RECONCILIATION and reconciliation is not None:
+                reconciliation.release(go_on.operator, go_on.reason)
+            else:
+                self.control(source, TradingState.ACTIVE, f"released by {go_on.operator}: {go_on.reason}")
+
+    def note(self, text: str) -> None:
+        """Journal and show what a person may want to know; it asks for nothing."""
+        self._journal.note("reconciliation", text)
+        if self._on_alert is not None:
+            self._on_alert(FeedAlert(AlertKind.ACCOUNT, "", text, stops_entries=False, ts_recv_ns=self.now_ns()))
 
     def beat(self) -> None:
         """Let happen what the clock says is due."""
-        now_ns = self._now_ns()
-        if self.pipeline.now_ns and now_ns >= self.pipeline.next_due_ns:
-            self._pass(now_ns)
+        if self.pipeline.now_ns and self.now_ns() >= self.pipeline.next_due_ns:
+            self.step("beat")
+            self._pass()
 
-    def _pass(self, at_ns: int) -> None:
+    def alert(self, alert: FeedAlert) -> None:
+        """Keep and show what a person should know."""
+        self.alerts.append(alert)
+        self._ledger.alert(alert.ts_recv_ns, "warning", str(alert.kind), alert.text)
+        if self._on_alert is not None:
+            self._on_alert(alert)
+
+    def _pass(self) -> int:
+        """Let market time come to now, on record where something was due; return it."""
+        at_ns = max(self.now_ns(), self.pipeline.now_ns)
         if at_ns >= self.pipeline.next_due_ns:
             self._journal.passed(at_ns)
             self.pipeline.advance(at_ns)
-
-    def _alert(self, event: FeedEvent) -> None:
-        if isinstance(event, FeedAlert):
-            self.alerts.append(event)
-            if self._on_alert is not None:
-                self._on_alert(event)
-
-
-def pass_on(pipeline: Pipeline, event: FeedEvent) -> None:
-    """Let a pipeline have one event of the feed; the same live and in a replay."""
-    if isinstance(event, Trade | TopOfBook | Depth):
-        pipeline.feed(event)
-    elif isinstance(event, FeedGap):
-        pipeline.gap(event.symbol, event.to_ns or NEVER)
-    elif isinstance(event, WarmUp):
-        if event.candles:
-            pipeline.past_candles(event.candles)
-        else:
-            pipeline.past_trades(event.symbol, event.trades)
-    elif event.stops_entries:
-        reason = f"{event.kind}: {event.text}"
-        pipeline.control(ControlEvent(TradingState.REDUCE_ONLY, reason, "feed", event.ts_recv_ns))
+        return at_ns
 
 
 async def run_live(
-    settings: Settings,
-    market: LiveMarket,
+    opening: AbstractContextManager[Begun],
     feed: Feed,
     *,
-    runs_dir: Path,
-    mode: str,
-    venue: OutsideVenue | None = None,
-    duration_s: float | None = None,
+    outside: Outside | None = None,
+    go_on: GoOn | None = None,
     now_ns: Callable[[], int] = time.time_ns,
+    machine: Machine = THIS_MACHINE,
+    snapshot_s: float = SNAPSHOT_S,
+    duration_s: float | None = None,
     counters: FeedCounters | None = None,
-    observers: Sequence[Recorder] = (),
     on_progress: Callable[[Pipeline], None] | None = None,
     on_alert: Callable[[FeedAlert], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    run_id: str = "",
-    machine: Machine = THIS_MACHINE,
 ) -> RunResult:
-    """Run the pipeline over a live feed until it is stopped, the feed ends, or `duration_s` is over.
+    """Run a pipeline over a live feed until it is stopped, the feed ends, or `duration_s` is over.
 
     Args:
-        settings: The effective configuration.
-        market: The rules of every symbol, and what is known of the feed.
+        opening: The run, new (`beginning.fresh`) or to be gone on with (`recovery.continued`); entered and left here.
         feed: The entered feed.
-        runs_dir: Where the run directory is made.
-        mode: ``paper`` or ``testnet``.
-        venue: Where orders go; None: the paper venue.
-        duration_s: Longest time to run, in seconds of the clock.
+        outside: Where orders go; None: the paper venue.
+        go_on: What an operator says about a run that is gone on with.
         now_ns: The wall clock, corrected to the venue's.
+        machine: The computer that this process runs on.
+        snapshot_s: How often the pipeline's state is saved; 0: never.
+        duration_s: Longest time to run, in seconds of the clock.
         counters: What the feed counts.
-        observers: Further recorders, such as a screen.
         on_progress: Called with the pipeline now and then.
         on_alert: Called with each alert of the feed.
         should_stop: Asked now and then; the run then ends in order.
-        run_id: Its name; empty: a new one is made.
-        machine: Where clocks and the disk come from.
 
     Raises:
         ClaireError: the feed, a strategy, the journal or the ledger failed; the run stops.
     """
-    run_id = run_id or new_run_id(runs_dir)
-    traded = assemble(settings, market, run_id=run_id, venue=venue).symbols
-    with keeping(
-        settings,
-        market.info,
-        market.instruments,
-        traded,
-        run_id=run_id,
-        runs_dir=runs_dir,
-        mode=mode,
-        venue=PAPER_VENUE if venue is None else market.info.venue,
-        embeds_inputs=True,
-        in_batches=False,
-        machine=machine,
-    ) as kept:
-        recorders: tuple[Recorder, ...] = (kept.journal, kept.ledger, *observers)
-        assembly = assemble(settings, market, recorders, run_id=run_id, venue=venue)
-        pipeline = assembly.pipeline
-        kept.ledger.postings(assembly.opening)
-        if awaits_history(market.info):
-            for symbol in assembly.symbols:
-                pipeline.stages.signals.await_history(symbol)
-        run = LiveRun(pipeline, kept.journal, now_ns=now_ns, on_alert=on_alert)
-        if venue is not None:
-            venue.listen(run.report)
+    async with AsyncExitStack() as stack:
+        begun = stack.enter_context(opening)
+        kept, pipeline = begun.kept, begun.assembly.pipeline
+        run = LiveRun(pipeline, kept, now_ns=now_ns, on_alert=on_alert, step=machine.step)
+        if begun.resumed is not None and outside is None:
+            run.resume(begun)
+        reconciliation = None if outside is None else await connect(stack, outside, begun, run, go_on)
+        if go_on is not None:
+            run.release(go_on, reconciliation)
+        machine.step("recover.done")
         started = machine.monotonic_s()
-        ended = await _drive(run, feed, venue, duration_s, on_progress, should_stop, machine)
-        if venue is not None:
-            await venue.settle(SETTLE_S)
+        loop = _Loop(run, feed, outside, kept, machine, snapshot_s, on_progress, should_stop)
+        ended = await loop.drive(duration_s)
+        if outside is not None:
+            await outside.venue.settle(SETTLE_S)
         pipeline.snapshot()
         summary = summarise(
-            run_id=run_id,
-            mode=mode,
-            risk_profile=settings.risk.profile.value,
-            source=market.info,
+            run_id=kept.run_id,
+            mode=begun.settings.mode.value,
+            risk_profile=begun.settings.risk.profile.value,
+            source=begun.market.info,
             pipeline=pipeline,
-            tally=assembly.tally,
+            tally=begun.assembly.tally,
             elapsed_s=machine.monotonic_s() - started,
             interrupted=not ended,
             feed=None if counters is None else msgspec.structs.asdict(counters),
@@ -251,41 +235,71 @@ async def run_live(
         return kept.finish(summary)
 
 
-async def _drive(
-    run: LiveRun,
-    feed: Feed,
-    venue: OutsideVenue | None,
-    duration_s: float | None,
-    on_progress: Callable[[Pipeline], None] | None,
-    should_stop: Callable[[], bool],
-    machine: Machine,
-) -> bool:
-    """Take what comes until the end; return False when somebody asked for it."""
+class _Loop:
+    """The loop of a live run: what comes, what is due, what has to be kept now and then."""
 
-    async def read() -> None:
-        async for batch in feed.batches():
+    def __init__(
+        self,
+        run: LiveRun,
+        feed: Feed,
+        outside: Outside | None,
+        kept: Keeping,
+        machine: Machine,
+        snapshot_s: float,
+        on_progress: Callable[[Pipeline], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._run = run
+        self._feed = feed
+        self._venue = None if outside is None else outside.venue
+        self._kept = kept
+        self._machine = machine
+        self._on_progress = on_progress
+        self._should_stop = should_stop
+        self._snapshot_s = snapshot_s or float("inf")
+        self._snapshot_due = machine.monotonic_s() + self._snapshot_s
+        self._commit_due = 0.0
+
+    async def drive(self, duration_s: float | None) -> bool:
+        """Take what comes until the end; return False when somebody asked for it."""
+        reader = asyncio.create_task(self._read(), name="feed-to-pipeline")
+        monotonic = self._machine.monotonic_s
+        deadline = None if duration_s is None else monotonic() + duration_s
+        try:
+            while not reader.done():
+                if self._should_stop():
+                    return False
+                if deadline is not None and monotonic() >= deadline:
+                    return True
+                self._run.beat()
+                if self._venue is not None:
+                    self._venue.check()
+                self._keep(monotonic())
+                if self._on_progress:
+                    self._on_progress(self._run.pipeline)
+                await asyncio.wait((reader,), timeout=self._machine.beat_s)
+            reader.result()
+            return True
+        finally:
+            reader.cancel()
+            await asyncio.wait((reader,))
+
+    async def _read(self) -> None:
+        async for batch in self._feed.batches():
             for item in batch:
-                run.take(item)
-            if on_progress:
-                on_progress(run.pipeline)
+                self._run.take(item)
+            if self._on_progress:
+                self._on_progress(self._run.pipeline)
             await asyncio.sleep(0)
 
-    reader = asyncio.create_task(read(), name="feed-to-pipeline")
-    deadline = None if duration_s is None else machine.monotonic_s() + duration_s
-    try:
-        while not reader.done():
-            if should_stop():
-                return False
-            if deadline is not None and machine.monotonic_s() >= deadline:
-                return True
-            run.beat()
-            if venue is not None:
-                venue.check()
-            if on_progress:
-                on_progress(run.pipeline)
-            await asyncio.wait((reader,), timeout=machine.beat_s)
-        reader.result()
-        return True
-    finally:
-        reader.cancel()
-        await asyncio.wait((reader,))
+    def _keep(self, now: float) -> None:
+        """Commit what waits, and save the state where its time has come and nothing of the feed is on its way."""
+        if now >= self._commit_due:
+            self._commit_due = now + IDLE_COMMIT_S
+            self._kept.ledger.commit()
+        if now >= self._snapshot_due and self._feed.is_drained:
+            self._snapshot_due = now + self._snapshot_s
+            kept = self._kept
+            pipeline = to_bytes(self._run.pipeline.save(with_venue=self._venue is None))
+            state = Saved(pipeline, self._feed.decoder, kept.ledger.cursor(), kept.settings_json)
+            save_snapshot(kept.run_dir, kept.journal, state, code=kept.code, disk=kept.disk, step=self._machine.step)

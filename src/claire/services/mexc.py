@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Struct, structs
 from msgspec.structs import asdict
 
-from claire.adapters.config import parameters
+from claire.adapters.config import account_of, parameters
 from claire.adapters.config.schema import Mode, Settings
 from claire.adapters.machine import THIS_MACHINE, Machine
+from claire.adapters.venues.mexc import requests
 from claire.adapters.venues.mexc import symbols as mexc_symbols
 from claire.adapters.venues.mexc.channels import Channel, Speed, deals, depth
 from claire.adapters.venues.mexc.connection import Clocks
@@ -27,6 +28,7 @@ from claire.adapters.venues.mexc.items import FeedAlert, FeedCounters
 from claire.adapters.venues.mexc.market import MexcMarketData
 from claire.adapters.venues.mexc.opening import open_rest, read_listing
 from claire.adapters.venues.mexc.private import PrivateStream
+from claire.adapters.venues.mexc.replies import Account, PriceTicker
 from claire.adapters.venues.mexc.rest import MexcRest
 from claire.adapters.venues.mexc.secrets import read_keys
 from claire.adapters.venues.mexc.trading import MexcTrading, balances
@@ -39,13 +41,19 @@ from claire.model.errors import ConfigError, UsageError
 from claire.model.instrument import Instrument
 from claire.model.money import plain_text
 from claire.model.orders import OrderType
-from claire.services.assembly import symbols_of
-from claire.services.live import LiveMarket, OutsideVenue, live_info
+from claire.services.account import OpenAccount
+from claire.services.assembly import client_prefix, symbols_of
+from claire.services.capital import check_capital
+from claire.services.feeding import LiveMarket, live_info
+from claire.services.outside import Ears, Outside, OutsideVenue
 from claire.strategies import load
 
 MS: Final = 1_000_000
 DEFAULT_SYMBOL: Final = "BTCUSDT"
 MOST_SYMBOLS: Final = 2_000
+
+FENCE_MARGIN_MS: Final = 1_000
+"""How long after recvWindow a request counts as possible still (DESIGN 7)."""
 
 
 class Universe(Struct, frozen=True):
@@ -55,6 +63,8 @@ class Universe(Struct, frozen=True):
     """So many of the largest volume in the quote asset, of those that the API trades."""
     file: Path | None = None
     """A choice made by ``claire symbols --out FILE``."""
+    symbols: tuple[str, ...] = ()
+    """Exactly these, whatever strategies name: those of a run that is gone on with."""
 
     @classmethod
     def of(cls, text: str) -> "Universe":
@@ -79,8 +89,14 @@ class OpenMexc(Struct):
 
     market: LiveMarket
     feed: MexcMarketData
-    venue: OutsideVenue | None
+    outside: Outside | None
+    """Where orders go; None: the paper venue."""
     now_ns: Callable[[], int]
+
+    @property
+    def venue(self) -> OutsideVenue | None:
+        """Where orders go; None: the paper venue."""
+        return None if self.outside is None else self.outside.venue
 
     @property
     def counters(self) -> FeedCounters:
@@ -96,6 +112,9 @@ async def open_mexc(
     keys: Keys | None = None,
     on_alert: Callable[[FeedAlert], None] | None = None,
     machine: Machine = THIS_MACHINE,
+    account: OpenAccount | None = None,
+    run_id: str = "",
+    goes_on: bool = False,
 ) -> AsyncIterator[OpenMexc]:
     """Open REST, the market-data feed, and in ``testnet`` the account.
 
@@ -105,6 +124,9 @@ async def open_mexc(
         keys: Of the account; None in ``testnet``: read from `secrets.path`.
         on_alert: Called with what a person should know.
         machine: Where clocks and connections come from.
+        account: The account that orders are for, locked for this process; None: nobody else can trade it.
+        run_id: The run; its orders are known by it.
+        goes_on: The run traded before, so part of its capital may be in positions.
 
     Raises:
         ClaireError: a symbol is closed to the API, the keys are refused, the account holds too little, the venue is not
@@ -127,9 +149,13 @@ async def open_mexc(
         listed = require_tradable(chosen, await read_listing(rest, chosen))
         tradables = {symbol: configured(tradable, settings) for symbol, tradable in listed.items()}
         instruments = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
-        venue: OutsideVenue | None = None
+        outside: Outside | None = None
         if is_testnet and keys is not None:
-            venue = await _open_account(stack, settings, rest, keys, tradables, now_ns, on_alert, machine, sockets)
+            if not goes_on:
+                await _check_capital(settings, rest, instruments)
+                await _check_entries(settings, rest, instruments)
+            opening = _Opening(settings, rest, keys, tradables, now_ns, machine, sockets, account, run_id)
+            outside = await opening.open(stack, on_alert)
         lookback_s = _lookback_s(settings, instruments)
         feed = await stack.enter_async_context(
             MexcMarketData(
@@ -144,49 +170,82 @@ async def open_mexc(
             )
         )
         info = live_info(chosen, "mexc", now_ns(), with_history=lookback_s > 0, has_book=not is_testnet)
-        yield OpenMexc(LiveMarket(instruments, info), feed, venue, now_ns)
+        yield OpenMexc(LiveMarket(instruments, info), feed, outside, now_ns)
 
 
-async def _open_account(
-    stack: AsyncExitStack,
-    settings: Settings,
-    rest: MexcRest,
-    keys: Keys,
-    tradables: Mapping[str, Tradable],
-    now_ns: Callable[[], int],
-    on_alert: Callable[[FeedAlert], None] | None,
-    machine: Machine,
-    sockets: aiohttp.ClientSession | None,
-) -> MexcVenue:
-    """Open the account: check that it holds the capital, try the order types, open its stream."""
-    endpoint = Endpoint.parse(settings.mexc.rest_url)
-    sender = await stack.enter_async_context(
-        OrderSender(endpoint, keys, make_session=machine.session, gate=Gate(now_ns=now_ns), step=machine.step)
-    )
-    trading = MexcTrading(rest, sender, tradables, step=machine.step)
-    await _check_capital(settings, trading, {tradable.instrument.quote for tradable in tradables.values()})
-    entries = OrderType(settings.execution.entry_type.value.upper())
-    for symbol in tradables:  # one after the other: the budget, not the venue's answers, is what takes time
-        await trading.probe(symbol, entries=entries)
-    instruments = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
+class _Opening(Struct):
+    """What an account is opened with."""
 
-    def stream(number_of: Callable[[str, str], int | None]) -> PrivateStream:
-        return PrivateStream(
-            trading,
-            settings.mexc.ws_url,
-            instruments,
-            number_of,
-            book=trading.book,
-            clocks=Clocks(machine.wall_ns, machine.monotonic_ns),
-            session=sockets,
+    settings: Settings
+    rest: MexcRest
+    keys: Keys
+    tradables: Mapping[str, Tradable]
+    now_ns: Callable[[], int]
+    machine: Machine
+    sockets: aiohttp.ClientSession | None
+    account: OpenAccount | None
+    run_id: str
+
+    async def open(self, stack: AsyncExitStack, on_alert: Callable[[FeedAlert], None] | None) -> Outside:
+        """Open the client that sends, and try the order types; the venue itself is entered by the run."""
+        settings, machine, rest, account = self.settings, self.machine, self.rest, self.account
+        gate = Gate(
+            latch=None if account is None else account.latch,
+            account=None if account is None else account.lock,
+            epoch=0 if account is None else account.epoch,
+            now_ns=self.now_ns,
         )
+        window_ms = settings.mexc.recv_window_ms
+        sender = await stack.enter_async_context(
+            OrderSender(
+                Endpoint.parse(settings.mexc.rest_url),
+                self.keys,
+                recv_window_ms=window_ms,
+                make_session=machine.session,
+                gate=gate,
+                step=machine.step,
+            )
+        )
+        trading = MexcTrading(rest, sender, self.tradables, step=machine.step)
+        entries = OrderType(settings.execution.entry_type.value.upper())
+        for symbol in self.tradables:  # one after the other: the budget, not the venue's answers, is what takes time
+            await trading.probe(symbol, entries=entries)
+        instruments = {symbol: tradable.instrument for symbol, tradable in self.tradables.items()}
 
-    return await stack.enter_async_context(MexcVenue(trading, stream, now_ns=now_ns, on_alert=on_alert))
+        def stream(number_of: Callable[[str, str], int | None]) -> PrivateStream:
+            return PrivateStream(
+                trading,
+                settings.mexc.ws_url,
+                instruments,
+                number_of,
+                book=trading.book,
+                clocks=Clocks(machine.wall_ns, machine.monotonic_ns),
+                session=self.sockets,
+            )
+
+        ears = Ears()
+        prefix = client_prefix(self.run_id)
+        venue = MexcVenue(
+            trading,
+            stream,
+            now_ns=self.now_ns,
+            on_alert=on_alert,
+            on_lock=ears.lock,
+            is_ours=lambda name: name.startswith(prefix),
+            on_foreign=ears.push,
+            on_balance=ears.push,
+        )
+        return Outside(venue, gate, ears, lambda: rest.venue_ms() + window_ms + FENCE_MARGIN_MS, rest.venue_ms)
 
 
-async def _check_capital(settings: Settings, trading: MexcTrading, quotes: set[str]) -> None:
-    held = balances(await trading.account())
-    for quote in sorted(quotes):
+async def _check_capital(settings: Settings, rest: MexcRest, instruments: Mapping[str, Instrument]) -> None:
+    """Refuse a capital that the account does not hold, or that could never open a position.
+
+    Raises:
+        ConfigError: naming what there is, and what it takes.
+    """
+    held = balances(await rest.get(requests.account(), Account))
+    for quote in sorted({instrument.quote for instrument in instruments.values()}):
         capital = settings.account.capital or settings.paper.balance.get(quote)
         free = held[quote][0] if quote in held else Decimal(0)
         if capital is not None and capital > free:
@@ -196,8 +255,26 @@ async def _check_capital(settings: Settings, trading: MexcTrading, quotes: set[s
             )
 
 
+async def _check_entries(settings: Settings, rest: MexcRest, instruments: Mapping[str, Instrument]) -> None:
+    """Refuse a capital with which no entry could ever pass risk at today's prices.
+
+    Raises:
+        ConfigError: naming the smallest that would do, and what else would help.
+    """
+    tickers = await rest.get(requests.ticker_price(), tuple[PriceTicker, ...])
+    prices = {
+        ticker.symbol: int(Decimal(ticker.price) / instruments[ticker.symbol].tick)
+        for ticker in tickers
+        if ticker.symbol in instruments
+    }
+    account = account_of(settings, (instrument.quote for instrument in instruments.values()))
+    check_capital(settings, instruments, prices, account.capital, account.currency).require()
+
+
 async def _choose(rest: MexcRest, settings: Settings, universe: Universe) -> tuple[str, ...]:
     """Return the symbols to subscribe: those that strategies name, those of the file, the most traded, or one."""
+    if universe.symbols:
+        return universe.symbols
     if settings.symbols:
         return settings.symbols
     if universe.file is not None:

@@ -13,24 +13,25 @@ from typing import Any
 import msgspec
 
 from claire.adapters.config import restore
-from claire.adapters.journal.entries import End, Fed, Header, Passed, Report
+from claire.adapters.journal.entries import End, Header
 from claire.adapters.journal.frames import ANCHOR, JOURNAL
 from claire.adapters.journal.reader import JournalReader, Truncation
 from claire.adapters.store.queries import verify_ledger, verify_postings
-from claire.adapters.venues.mexc.decoder import FeedDecoder
 from claire.engine.compare import Comparison, Difference
-from claire.engine.pipeline import NEVER, Pipeline
+from claire.engine.pipeline import Pipeline
 from claire.engine.ports import MarketSource, SourceInfo
 from claire.model.books import Posting
-from claire.model.decisions import Cancel, Submit, VenueReport
+from claire.model.decisions import VenueReport
 from claire.model.errors import JournalError, LedgerError, ReplayError
 from claire.model.instrument import Instrument
 from claire.model.market import MarketEvent, Timer
 from claire.services.assembly import assemble
 from claire.services.code import code_version
+from claire.services.feeding import LiveMarket, awaits_history, is_live
 from claire.services.keeping import CONFIG, LEDGER, SUMMARY
-from claire.services.live import LiveMarket, awaits_history, decode_input, is_live, pass_on
 from claire.services.quiet import quiet
+from claire.services.reexecution import Reexecution
+from claire.services.silent import SilentVenue
 from claire.services.sources import reopen
 from claire.services.summary import Summary
 
@@ -132,7 +133,8 @@ def replay(
         if awaits_history(header.source):
             for symbol in assembly.symbols:
                 assembly.pipeline.stages.signals.await_history(symbol)
-        _feed_live(assembly.pipeline, reader, comparison, on_progress, is_outside=is_outside)
+        reexecution = Reexecution(assembly, header.instruments, header.source, is_outside=is_outside)
+        _feed_live(reexecution, reader, comparison, on_progress)
     else:
         _feed(assembly.pipeline, source, comparison, stop_after, on_progress)
     if end is not None or not comparison.is_exhausted:
@@ -179,50 +181,18 @@ def _feed(
 
 
 def _feed_live(
-    pipeline: Pipeline,
+    reexecution: Reexecution,
     reader: JournalReader,
     comparison: Comparison,
     on_progress: Callable[[Pipeline], None] | None,
-    *,
-    is_outside: bool,
 ) -> None:
-    """Hand the bytes that came to the same decoder, and let time pass when it passed."""
-    decoder = FeedDecoder(reader.header.instruments)
+    """Take the pipeline through the journal, up to the first difference."""
     for entry in reader:
         if comparison.difference is not None:
             return
-        if isinstance(entry, Fed):
-            for event in decoder.take(decode_input(entry.data)):
-                pass_on(pipeline, event)
-        elif isinstance(entry, Passed):
-            pipeline.advance(entry.ts_ns)
-        elif isinstance(entry, Report) and is_outside:
-            pipeline.report(entry.report)
+        reexecution.take(entry)
         if on_progress:
-            on_progress(pipeline)
-
-
-class SilentVenue:
-    """Stands for a venue outside in a replay: what it said then is on record, so it says nothing now."""
-
-    is_idle = True
-    next_due_ns = NEVER
-
-    def submit(self, command: Submit, now_ns: int) -> None:
-        """Let an order go: it went then."""
-
-    def cancel(self, command: Cancel, now_ns: int) -> None:
-        """Let a cancel go: it went then."""
-
-    def before(self, ts_event_ns: int) -> None:
-        """Nothing is on its way here."""
-
-    def after(self, event: MarketEvent) -> None:
-        """Nothing works here."""
-
-    def due(self, now_ns: int) -> Sequence[VenueReport]:
-        """Nothing is said here."""
-        return ()
+            on_progress(reexecution.pipeline)
 
 
 def _source(reader: JournalReader, header: Header, data: Sequence[Path]) -> MarketSource:

@@ -196,6 +196,11 @@ class MexcMarketData:
         """Yield what has come since the last look, some thousand items at most; quicker than one by one."""
         return self._outbox.batches()
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether everything that was decoded has been read: then the decoder's state is that of the last item."""
+        return not self._outbox.items
+
     # -- what there is to see ----------------------------------------------------------------------------------------------
 
     def state(self, symbol: str) -> FeedState:
