@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
@@ -19,6 +20,9 @@ from claire.model.books import Books
 from claire.model.decisions import TradingState
 from claire.model.money import decimal_of, plain_text, units_of
 from claire.model.orders import Evidence, OrderState
+
+VOID: Final = (Evidence.ABSENT, Evidence.REJECTED, Evidence.NOT_SENT)
+"""What is said of orders that the venue does not have."""
 
 
 class Kept(Struct, frozen=True):
@@ -77,11 +81,12 @@ def alive_on_both_sides(pipeline: Pipeline, account: Account, now_ms: int, fence
             yield f"order {order.order_no} is {order.life.state} here and open at the venue"
 
 
-def absent_is_absent(pipeline: Pipeline, account: Account) -> Iterator[str]:
-    """What was proven absent is not at the venue, and never comes to be."""
+def never_there(pipeline: Pipeline, account: Account) -> Iterator[str]:
+    """What was called absent, refused or never sent is not at the venue, and never comes to be."""
     for order in pipeline.stages.execution.orders.values():
-        if Evidence.ABSENT in order.life.evidence and order.client_order_id in account.by_client_id:
-            yield f"order {order.order_no} was called absent, and the venue has it"
+        for proof in VOID:
+            if proof in order.life.evidence and order.client_order_id in account.by_client_id:
+                yield f"order {order.order_no} was called {proof}, and the venue has it"
 
 
 def nothing_stuck(pipeline: Pipeline) -> Iterator[str]:
@@ -89,8 +94,10 @@ def nothing_stuck(pipeline: Pipeline) -> Iterator[str]:
     books = pipeline.stages.risk.state.books
     working = {(order.strategy_id, order.symbol): order.order_no for order in pipeline.stages.execution.live}
     for (strategy_id, symbol), position in books.positions.items():
-        price = position.last_exit_ticks
-        if price and (strategy_id, symbol) not in working and position.is_dust(books.instruments[symbol], price):
+        price, instrument = position.last_exit_ticks, books.instruments[symbol]
+        lots = position.base_units // instrument.lot_units
+        is_small = lots == 0 or instrument.notional(price, lots) < instrument.min_notional_units
+        if price and (strategy_id, symbol) not in working and is_small:
             yield f"{strategy_id} {symbol}: what is left is too small to sell, and is no dust"
 
 

@@ -53,7 +53,7 @@ class Oracle:
             found = list(invariants.alive_on_both_sides(self.pipeline, self.account, now_ms, fence_ms))
             self.lost += self._note(found)
             if not self._exceeds_fence:
-                self.lost += self._note(invariants.absent_is_absent(self.pipeline, self.account))
+                self.lost += self._note(invariants.never_there(self.pipeline, self.account))
 
     def judge(self, ledger: Path, pipeline: Pipeline, capital: Decimal) -> None:
         """Check what must hold once everything has come to rest."""

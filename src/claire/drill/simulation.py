@@ -340,8 +340,8 @@ class _Story:
         """Replay the whole run; return its digest together with the venue's books."""
         try:
             result = replay(run_dir)
-        except ClaireError as error:
-            self._oracle.note(f"the journal does not replay: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the seed has failed and says so
+            self._oracle.note(f"the journal does not replay: {type(error).__name__}: {error}")
             return ""
         if not result.identical:
             self._oracle.note(f"the journal replays otherwise: {result.first_difference}")
