@@ -79,7 +79,7 @@ async def desk(
             rules = require_tradable(SYMBOLS, await read_listing(quick, SYMBOLS))
         async with (
             MexcRest(endpoint, gate, signer=QuerySigner(keys), timeout_s=2.0) as rest,
-            OrderSender(endpoint, keys, recv_window_ms=200, timeout_s=1.0) as sender,
+            OrderSender(endpoint, keys, recv_window_ms=400, timeout_s=1.0) as sender,
         ):
             yield Desk(sim, MexcTrading(rest, sender, rules, sleep=lambda s: asyncio.sleep(s / 4)), rest)
 

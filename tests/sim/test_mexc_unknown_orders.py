@@ -118,6 +118,8 @@ def test_whenever_a_late_order_is_told_it_is_either_adopted_or_late_and_never_lo
                 await one.until(lambda: account.state(number) is OrderState.CANCELED)
                 assert one.venue.late_total == 1
                 assert any("is cancelled" in text for text in account.alerts)
+                assert [halt.operator for halt in account.halts] == ["late live"]
+                assert account.steps.count("cancel.before") == 1, "execution's cancel and the venue's own are one"
             else:
                 assert account.state(number) is OrderState.OPEN
                 assert one.venue.late_total == 0

@@ -33,7 +33,7 @@ from claire.mexcsim.orders import Kind
 from claire.mexcsim.orders import Order as SimOrder
 from claire.mexcsim.rules import NewOrder
 from claire.mexcsim.symbols import SymbolRule
-from claire.model.decisions import Cancel, Fill, Intent, Submit, TradingState, VenueReport
+from claire.model.decisions import Cancel, ControlEvent, Fill, Intent, Submit, TradingState, VenueReport
 from claire.model.market import Side
 from claire.model.orders import Evidence, OrderState, OrderType
 from claire.stages.execution import Execution, Order
@@ -78,6 +78,10 @@ class Account:
         self.verdicts: list[Verdict] = []
         self.dispatches: list[Dispatch] = []
         self.steps: list[str] = []
+        self.halts: list[ControlEvent] = []
+        """What execution itself asked for."""
+        self.venue: MexcVenue | None = None
+        """Of the present life."""
 
     # -- the market --------------------------------------------------------------------------------------------------
 
@@ -113,6 +117,10 @@ class Account:
         for output in self.execution.on_report(report):
             if isinstance(output, Fill):
                 self.fills.append(output)
+            elif isinstance(output, Cancel) and self.venue is not None:
+                self.venue.cancel(output, output.ts_event_ns)
+            elif isinstance(output, ControlEvent):
+                self.halts.append(output)
 
     def agrees(self, number: int) -> bool:
         """Whether books and venue say the same of an order, and the books know it."""
@@ -278,6 +286,7 @@ async def life(
         )
         venue.restore(list(restored))
         venue.listen(account.hear)
+        account.venue = venue
         async with venue:
             found = Life(account, venue, trading)
             await found.until(lambda: venue._stream.is_live or account.sim.venue.faults.listed(), 30)

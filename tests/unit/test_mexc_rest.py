@@ -18,7 +18,7 @@ from claire.adapters.venues.mexc.instruments import Listing, TypeMemory, closed_
 from claire.adapters.venues.mexc.replies import ExchangeInfo, SymbolInfo, read
 from claire.adapters.venues.mexc.requests import Request
 from claire.adapters.venues.mexc.rest import MexcRest
-from claire.adapters.venues.mexc.trading import MexcTrading, NotSent
+from claire.adapters.venues.mexc.trading import MexcTrading, NotSent, Taken, Unknown
 from claire.gateway.answers import Exchange
 from claire.gateway.hosts import Endpoint
 from claire.gateway.send import OrderSender
@@ -177,6 +177,28 @@ async def test_an_order_that_the_budget_does_not_let_out_in_time_is_not_sent() -
         assert isinstance(became, NotSent)
         assert "budget is used up" in became.fault.reason
         assert server.seen == []
+
+
+@pytest.mark.asyncio
+async def test_an_answer_of_a_batch_that_names_another_order_tells_nothing_about_this_one() -> None:
+    def answer(_: web.Request) -> web.Response:
+        named = [
+            {"symbol": "ABCUSDT", "orderId": f"C02__{n}", "newClientOrderId": name}
+            for n, name in ((1, "c1"), (2, "c9"))
+        ]
+        return web.json_response(named)
+
+    async with serving({TIME: now, "/api/v3/batchOrders": answer}) as server:
+        endpoint, keys = Endpoint.parse(server.url), Keys("access", PLANTED)
+        rest = MexcRest(endpoint, Gate(Budget(), time.monotonic_ns), signer=QuerySigner(keys))
+        async with rest, OrderSender(endpoint, keys) as sender:
+            trading = MexcTrading(rest, sender, {"ABCUSDT": tradable(info())})
+            one, two = (intent(number, Side.BUY, OrderType.MARKET) for number in (1, 2))
+            became = await trading.submit_batch([one, two])
+            assert [type(outcome) for outcome in became] == [Taken, Unknown]
+            again = await trading.submit_batch([two])
+            assert isinstance(again[0], NotSent)
+            assert again[0].fault.code == "GATE_REPEATED"
 
 
 # -- instruments ------------------------------------------------------------------------------------------------------

@@ -127,8 +127,6 @@ class _Passed(Struct):
     side: Side
     quantity: Decimal
     filled: Decimal
-    reduce_only: bool
-    is_live: bool = True
 
 
 class Gate:
@@ -168,6 +166,8 @@ class Gate:
         self._on_verdict = on_verdict
         self._held: dict[str, Decimal] = {}
         self._orders: dict[str, _Passed] = {}
+        self._reducing: dict[str, None] = {}
+        """Names of the live orders that reduce."""
 
     # -- its own view ------------------------------------------------------------------------------------------------
 
@@ -180,9 +180,8 @@ class Gate:
         """
         self._held |= dict(held)
         for order in orders:
-            self._orders[order.client_order_id] = _Passed(
-                order.symbol, order.side, order.quantity, order.filled, order.reduce_only, order.is_live
-            )
+            passed = _Passed(order.symbol, order.side, order.quantity, order.filled)
+            self._keep(order.client_order_id, passed, is_reducing=order.reduce_only and order.is_live)
 
     def filled(self, client_order_id: str, quantity: Decimal, fee: Decimal = Decimal(0)) -> None:
         """Take in an execution, each once.
@@ -202,9 +201,7 @@ class Gate:
 
     def ended(self, client_order_id: str) -> None:
         """Take in that nothing more of an order will be executed; what never passed is nothing to end."""
-        order = self._orders.get(client_order_id)
-        if order is not None:
-            order.is_live = False
+        self._reducing.pop(client_order_id, None)
 
     def held(self, symbol: str) -> Decimal:
         """Return what was bought and not sold, in base."""
@@ -212,11 +209,8 @@ class Gate:
 
     def reducing(self, symbol: str) -> Decimal:
         """Return what live orders that reduce may still sell, in base."""
-        leaves = (
-            order.quantity - order.filled
-            for order in self._orders.values()
-            if order.is_live and order.reduce_only and order.symbol == symbol
-        )
+        selling = (self._orders[name] for name in self._reducing)
+        leaves = (order.quantity - order.filled for order in selling if order.symbol == symbol)
         return sum((left for left in leaves if left > 0), Decimal(0))
 
     def knows(self, client_order_id: str) -> bool:
@@ -251,13 +245,19 @@ class Gate:
         code, reason = self._judge(path, params, approvals)
         if not code:
             for approval in approvals:
-                self._orders[approval.client_order_id] = _Passed(
-                    approval.symbol, approval.side, approval.quantity, Decimal(0), approval.reduce_only
-                )
+                passed = _Passed(approval.symbol, approval.side, approval.quantity, Decimal(0))
+                self._keep(approval.client_order_id, passed, is_reducing=approval.reduce_only)
         if self._on_verdict is not None:
             for approval in approvals:
                 self._on_verdict(Verdict(approval.order_no, approval.client_order_id, code, reason, ts_ms, fence_ms))
         return code, reason
+
+    def _keep(self, name: str, order: _Passed, *, is_reducing: bool) -> None:
+        self._orders[name] = order
+        if is_reducing:
+            self._reducing[name] = None
+        else:
+            self._reducing.pop(name, None)
 
     def _judge(self, path: str, params: Sequence[tuple[str, str]], approvals: Sequence[Approval]) -> tuple[str, str]:
         reason = _difference(path, params, approvals)

@@ -276,8 +276,9 @@ class MexcQueries:
             number += 1
             if is_heard():
                 break
-            began_ms = self.rest.venue_ms()
             try:
+                await self.rest.know_time()
+                began_ms = self.rest.venue_ms()
                 seen = await self.complete_look(symbol, client_order_id, start_ms)
             except MexcError as error:
                 self.rest.counters["looks_failed"] += 1

@@ -173,7 +173,7 @@ class MexcTrading(MexcQueries):
         if len(answers) != len(intents):
             fault = unreadable(f"{len(answers)} answers to {len(intents)} orders", Call.CREATE)
             return [Unknown(fault, sent.fence_ms)] * len(intents)
-        return [_of_batch(answer, sent) for answer in answers]
+        return [_of_batch(answer, intent, sent) for answer, intent in zip(answers, intents, strict=True)]
 
     async def test(self, ticket: OrderTicket) -> Fault | None:
         """Have the venue look at an order without making it; return what it finds wrong."""
@@ -371,7 +371,10 @@ def _submitted(sent: Sent, fault: Fault | None) -> Submitted:
     return Taken(str(reply.order_id), reply.transact_time)
 
 
-def _of_batch(answer: replies.BatchReply, sent: Sent) -> Submitted:
+def _of_batch(answer: replies.BatchReply, intent: Intent, sent: Sent) -> Submitted:
+    if answer.new_client_order_id not in (None, "", intent.client_order_id):
+        what = f"{answer.new_client_order_id} where {intent.client_order_id} was asked for"
+        return Unknown(unreadable(what, Call.CREATE), sent.fence_ms)
     if str(answer.order_id):
         return Taken(str(answer.order_id), 0)
     if answer.code is None:
