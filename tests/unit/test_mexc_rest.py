@@ -196,9 +196,9 @@ async def test_an_answer_of_a_batch_that_names_another_order_tells_nothing_about
             one, two = (intent(number, Side.BUY, OrderType.MARKET) for number in (1, 2))
             became = await trading.submit_batch([one, two])
             assert [type(outcome) for outcome in became] == [Taken, Unknown]
-            again = await trading.submit_batch([two])
-            assert isinstance(again[0], NotSent)
-            assert again[0].fault.code == "GATE_REPEATED"
+            again = await trading.submit(two)
+            assert isinstance(again, NotSent)
+            assert again.fault.code == "GATE_REPEATED"
 
 
 # -- instruments ------------------------------------------------------------------------------------------------------
