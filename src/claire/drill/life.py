@@ -1,9 +1,7 @@
 """One life of Claire on a simulated computer: what `claire run`, and after a crash `claire run --continue`, does."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 
@@ -17,45 +15,50 @@ from claire.services.mexc import Universe
 from claire.services.recovery import GoOn, header_of, is_begun, settings_of
 from claire.services.trading import Watching, trade_live
 
-SNAPSHOT_S: Final = 30.0
-"""How often the state is saved; often, so that lives begin with a snapshot as well as without."""
-
 
 class Life(Struct):
-    """What is known before, and what becomes known."""
+    """What all lives of a seed have in common."""
 
     settings: Settings
     keys: Keys
     runs_dir: Path
-    run_id: str
     is_over: Callable[[], bool]
     see: Callable[[Pipeline, Path], None]
     alert: Callable[[FeedAlert], None]
+    runs: int = 0
+    """How many runs were started."""
+
+    def run_dir(self) -> Path:
+        """Of the run that is traded now; the name of one that never began is not used again."""
+        return self.runs_dir / f"20260921-1426-d{self.runs:02d}"
 
 
 async def live_once(host: Host, life: Life) -> RunResult:
-    """Run Claire until it is told to stop, stops by itself, or the power goes.
+    """Run Claire until it is told to stop, stops by itself, or the power goes; go on where the life before began a run.
 
     Raises:
         ClaireError: it refused to start, or stopped.
     """
+    if life.runs and is_begun(life.run_dir()):
+        run_dir = life.run_dir()
+        go_on: GoOn | None = GoOn(run_dir)
+        settings = settings_of(run_dir, None, ())
+        universe = Universe(symbols=header_of(run_dir).source.symbols)
+    else:
+        life.runs += 1
+        go_on, settings, universe, run_dir = None, life.settings, Universe(), life.run_dir()
 
     def see(pipeline: Pipeline) -> None:
-        life.see(pipeline, life.runs_dir / life.run_id)
+        life.see(pipeline, run_dir)
 
-    run_dir = life.runs_dir / life.run_id
-    if run_dir.exists() and not is_begun(run_dir):
-        shutil.rmtree(run_dir)  # it was stopped before its first entry, so there is nothing to go on with
-    go_on = GoOn(run_dir) if run_dir.exists() else None
     return await trade_live(
-        life.settings if go_on is None else settings_of(run_dir, None, ()),
-        Universe() if go_on is None else Universe(symbols=header_of(run_dir).source.symbols),
+        settings,
+        universe,
         runs_dir=life.runs_dir,
-        run_id=life.run_id,
+        run_id=run_dir.name,
         keys=life.keys,
         go_on=go_on,
         should_stop=life.is_over,
         watching=Watching(on_progress=see, on_alert=life.alert),
         machine=host.machine,
-        snapshot_s=SNAPSHOT_S,
     )

@@ -45,8 +45,6 @@ CAPITAL: Final = Decimal(1000)
 HELD: Final = Decimal(2000)
 """What the account holds; the rest of it is none of Claire's business."""
 
-RUN_ID: Final = "20260921-1426-drl"
-
 ACCESS, SECRET = "drill-key", "drill-secret"  # pragma: allowlist secret
 
 RESTART_S: Final = 2.0
@@ -210,6 +208,7 @@ class _Story:
         crashes = list(zip(self._weather.crashes, self._weather.loses_requests, strict=True))
         if self._plan.crash_at:
             crashes = []
+        life = Life(self._settings, Keys(ACCESS, SECRET), self._runs, self._is_over, self._see, self._alert)
         while True:
             host = self._boot()
             if self._plan.crash_at and self.outcome.crashes == 0:
@@ -219,7 +218,6 @@ class _Story:
             if crashes:
                 (at_s, steps, _), _ = crashes[0]
                 self._loop.call_at(max(at_s, self._loop.time() + 0.5), _arm, host, steps)
-            life = Life(self._settings, Keys(ACCESS, SECRET), self._runs, RUN_ID, self._is_over, self._see, self._alert)
             work = host.start(live_once(host, life))
             died = asyncio.ensure_future(host.died.wait())
             await asyncio.wait((work, died), return_when=asyncio.FIRST_COMPLETED)
