@@ -290,3 +290,19 @@ def test_a_correction_that_does_not_fit_changes_nothing(wish, says):
     with pytest.raises(ValueError, match=says):
         made.adjust(wish)
     assert (made.equity_units, made.transactions, made.cash) == before
+
+
+def test_coins_that_a_late_sale_owes_can_be_given_back_in_parts_until_nothing_is_owed():
+    made = books()
+    made.apply(fill(SELL, 10_000, 100))
+    made.marks[SYMBOL].price_ticks = 11_000
+    for amount in ("0.4", "0.6"):
+        made.adjust(Adjustment("ABC", Decimal(amount), "ada", "coins from outside", T0, symbol=SYMBOL))
+        explained = made.realised_units + made.unrealised_units - made.fee_units + made.transfer_units
+        assert made.equity_units == explained
+    assert made.is_at_rest
+    assert (made.realised_units, made.equity_units) == (units_of(-10), units_of(1_100))
+    assert (
+        made.why_not(Adjustment("ABC", Decimal("-0.1"), "ada", "more", T0, symbol=SYMBOL))
+        == "only 0 ABC are held there"
+    )

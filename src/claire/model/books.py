@@ -234,21 +234,22 @@ class Books(Struct):
         if held is None and adjustment.strategy_id:
             return f"{adjustment.strategy_id} holds no {symbol}; what nobody owns is booked as dust/{symbol}"
         has = held.base_units if held is not None else 0
-        return f"only {decimal_text(has)} {base} are held there" if has + units < 0 else ""
+        return f"only {decimal_text(has)} {base} are held there" if units < 0 and has + units < 0 else ""
 
     def _adjust_held(self, adjustment: Adjustment, units: int) -> str:
         symbol, strategy_id = adjustment.symbol, adjustment.strategy_id
-        held = self._held(strategy_id, symbol)
-        if held is None:
-            held = self.dust[symbol] = Dust()
+        held = self._held(strategy_id, symbol) or Dust()
         instrument = self.instruments[symbol]
         worth = (
             self._value(symbol, units) if units > 0 else -_share(held.cost_units, -units, held.base_units, instrument)
         )
+        self.transfer_units += worth
+        if not strategy_id:
+            self._add_dust(symbol, units, worth)
+            return f"dust/{symbol}"
         held.base_units += units
         held.cost_units += worth
-        self.transfer_units += worth
-        return f"position/{strategy_id}/{symbol}" if strategy_id else f"dust/{symbol}"
+        return f"position/{strategy_id}/{symbol}"
 
     def _held(self, strategy_id: str, symbol: str) -> "Position | Dust | None":
         return self.positions.get((strategy_id, symbol)) if strategy_id else self.dust.get(symbol)
