@@ -308,6 +308,11 @@ class Pipeline:
             self.await_history(symbol, now_ns)
         self.stages.signals.resumed(mode, now_ns)
 
+    def replace(self, stages: Stages) -> None:
+        """Go on with other stages, which have taken over what these remember (other settings, say)."""
+        self.stages = stages
+        self._wire()
+
     # --- owners ---
 
     @property

@@ -21,7 +21,7 @@ from claire.model.money import units_of
 from claire.model.orders import OrderType
 from claire.stages.allocation import AllocationMode, AllocationRules, Allocations
 from claire.stages.candles import Candles
-from claire.stages.execution import Execution
+from claire.stages.execution import REMEMBER_NS, Execution
 from claire.stages.portfolio import Portfolio
 from claire.stages.regime import RegimeRules, Regimes
 from claire.stages.risk import Identity, Risk, RiskRules
@@ -40,6 +40,10 @@ class Assembly(Struct):
     """The symbols that strategies trade, in order of first mention."""
     opening: list[Posting]
     """The postings that put the capital into the books."""
+    settings: Settings
+    """What it was built from, or goes by now."""
+    market: "Market"
+    run_id: str
 
 
 class Market(Protocol):
@@ -101,7 +105,8 @@ def assemble(
             {desk.strategy_id: desk.strategy.params.stop_loss_pct for desk in desks},
             {symbol: allocations.initial(symbol) for symbol in symbols},
         ),
-        execution=Execution(),
+        # what a venue outside says may come at any time; a recorded market's venue says everything in time
+        execution=Execution(remember_ns=REMEMBER_NS if venue is None else None),
         portfolio=Portfolio(portfolio_books),
     )
     tally = Tally(instruments)
@@ -114,7 +119,7 @@ def assemble(
         keeps_book=source.info.has_book,
         records_inputs=records_inputs,
     )
-    return Assembly(pipeline, tally, symbols, opening)
+    return Assembly(pipeline, tally, symbols, opening, settings, source, run_id)
 
 
 def client_prefix(run_id: str) -> str:

@@ -46,6 +46,7 @@ async def connect(
     venue.restore(begun.orders)
     outside.gate.seed(held(pipeline))
     run.resume(begun)
+    outside.ears.keep_verdicts(begun.kept.journal)
     venue.listen(run.report)
     outside.ears.hear_locks(run.control)
     await stack.enter_async_context(venue)

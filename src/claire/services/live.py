@@ -100,7 +100,15 @@ class LiveRun:
         again = begun.resumed
         if again is None:
             return
-        self._journal.resumed(again.at_ns, again.code, again.epoch, again.settings_json)
+        self._journal.resumed(
+            again.at_ns,
+            again.code,
+            again.epoch,
+            again.settings_json,
+            orphans=again.orphans,
+            operator=again.operator,
+            reason=again.reason,
+        )
         resume(begun.assembly, begun.market.info, again)
         self.step("recover.resumed")
 

@@ -189,11 +189,14 @@ class _Opening(Struct):
     async def open(self, stack: AsyncExitStack, on_alert: Callable[[FeedAlert], None] | None) -> Outside:
         """Open the client that sends, and try the order types; the venue itself is entered by the run."""
         settings, machine, rest, account = self.settings, self.machine, self.rest, self.account
+        ears = Ears()
         gate = Gate(
             latch=None if account is None else account.latch,
             account=None if account is None else account.lock,
             epoch=0 if account is None else account.epoch,
             now_ns=self.now_ns,
+            on_verdict=ears.verdict,
+            on_dispatch=ears.dispatched,
         )
         window_ms = settings.mexc.recv_window_ms
         sender = await stack.enter_async_context(
@@ -223,7 +226,6 @@ class _Opening(Struct):
                 session=self.sockets,
             )
 
-        ears = Ears()
         prefix = client_prefix(self.run_id)
         venue = MexcVenue(
             trading,

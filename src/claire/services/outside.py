@@ -7,11 +7,13 @@ from typing import Protocol
 from msgspec import Struct
 
 from claire.adapters.venues.mexc.privatedecoder import Foreign
+from claire.adapters.journal.writer import JournalWriter
 from claire.adapters.venues.mexc.pushes import BalancePush
 from claire.adapters.venues.mexc.restored import OnLock, Recovered, Restored
 from claire.engine.ports import Venue
-from claire.gateway.gate import Gate
+from claire.gateway.gate import Dispatch, Gate, Verdict
 from claire.model.decisions import TradingState, VenueReport
+from claire.model.errors import JournalError
 from claire.services.reconciliation import Reconciliation, VenueView
 
 
@@ -44,6 +46,7 @@ class Ears:
         """Nobody hears yet."""
         self._on_lock: OnLock | None = None
         self._locks: list[tuple[str, TradingState, str]] = []
+        self._journal: JournalWriter | None = None
         self._reconciliation: Reconciliation | None = None
         self._pushes: list[BalancePush | Foreign] = []
 
@@ -53,6 +56,26 @@ class Ears:
         waiting, self._locks = self._locks, []
         for said in waiting:
             on_lock(*said)
+
+    def keep_verdicts(self, journal: JournalWriter) -> None:
+        """Journal from now on what the gate says, and how sendings went."""
+        self._journal = journal
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Keep what the gate said about an order, before it leaves.
+
+        Raises:
+            JournalError: it cannot be kept; the order does not leave then.
+        """
+        if self._journal is None:
+            raise JournalError("an order reached the gate before there was a journal; it does not leave")
+        self._journal.gated(verdict.order_no, verdict.code or "SENT", verdict.ts_ms, verdict.fence_ms)
+
+    def dispatched(self, dispatch: Dispatch) -> None:
+        """Keep how a sending went."""
+        if self._journal is not None and self._journal.is_open:
+            for order_no in dispatch.order_nos:
+                self._journal.gated(order_no, dispatch.outcome, dispatch.ts_ms, dispatch.fence_ms)
 
     def hear_others(self, reconciliation: Reconciliation) -> None:
         """Hear what other hands do with the account from now on."""

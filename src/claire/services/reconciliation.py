@@ -288,7 +288,12 @@ class Reconciliation:
     # -- what it hears ---------------------------------------------------------------------------------------------------
 
     def balance_changed(self, push: BalancePush) -> None:
-        """Take what the private stream says about a balance: deposits, withdrawals and the like become external."""
+        """Take what the private stream says about a balance: deposits, withdrawals and the like become external.
+
+        What was there when the baseline was taken is in it.
+        """
+        if not self._is_opened or push.ts_event_ns <= self.externals.opened_ns:
+            return
         change = push.available_change + push.frozen_change
         evidence = f"{push.ts_event_ns} {push.available} {push.frozen}"
         move = move_of_transfer(push.asset, push.cause, exact_units(change), evidence, push.ts_event_ns)
@@ -320,24 +325,28 @@ class Reconciliation:
         Raises:
             ClaireError: the venue did not say, or orders did not come to rest in time.
         """
-        if self.externals.is_new:
-            await self._take_baseline()
-            self._start_ms = self._now_ms()
         end_s = asyncio.get_running_loop().time() + timeout_s
         todo = dict.fromkeys(Check)
         found: dict[Check, list[Mismatch]] = {}
+        because = ""
         while todo:
             wait_s = BUSY_AGAIN_S
-            for check in tuple(todo):
-                found[check], again_s = await self._compare(check, is_regular=True)
-                if again_s is None:
-                    del todo[check]
-                else:
-                    wait_s = min(wait_s, again_s)
+            try:
+                if not self._is_opened:
+                    await self._take_baseline()
+                for check in tuple(todo):
+                    found[check], again_s = await self._compare(check, is_regular=True)
+                    if again_s is None or found[check]:
+                        del todo[check]
+                    else:
+                        wait_s = min(wait_s, again_s)
+                because = "what differs was too young to count, or orders kept moving"
+            except ClaireError as error:
+                because = str(error)
             if todo and asyncio.get_running_loop().time() + wait_s > end_s:
                 raise ClaireError(
-                    f"the venue and the books could not be compared within {timeout_s:g} s ({', '.join(todo)}): orders kept"
-                    " moving. Stop what else trades on this account, and start again"
+                    f"the venue and the books could not be compared within {timeout_s:g} s ({', '.join(todo)}): {because}."
+                    " See that the venue answers and that nothing else trades on this account, and start again"
                 )
             if todo:
                 await asyncio.sleep(wait_s)
@@ -472,13 +481,18 @@ class Reconciliation:
 
     async def _take_baseline(self) -> None:
         theirs = await self._totals()
-        self._take(opening_moves(self._ours(), theirs, self._now_ms() * MS))
+        self._take(opening_moves(self._ours(), theirs, self._record.books.currency, self._now_ms() * MS))
+        self._start_ms = self._now_ms()
 
     async def _totals(self) -> dict[str, int]:
         listed = await self._view.balances()
         return {asset: exact_units(free) + exact_units(locked) for asset, (free, locked) in listed.items()}
 
     # -- inside ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_opened(self) -> bool:
+        return self.externals.is_opened(self._record.books.currency)
 
     def _ours(self) -> dict[str, int]:
         """What the books hold of every asset that this run may move."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from claire.adapters.config import canonical, restore
 from claire.adapters.config.schema import Settings
-from claire.adapters.journal.disk import REAL_DISK, Disk
+from claire.adapters.journal.disk import REAL_DISK, Disk, write_durably
 from claire.adapters.journal.entries import Adjusted, Decided, Entry, External, Header, Report, Resumed
 from claire.adapters.journal.readback import ReadBack, read_back
 from claire.adapters.journal.reader import JournalReader, Mark
@@ -37,6 +37,7 @@ from claire.model.money import decimal_text, plain_text
 from claire.model.orders import OrderState
 from claire.services.assembly import PAPER_VENUE, Assembly, assemble
 from claire.services.beginning import Begun, Saved
+from claire.services.changing import REDUCE_ONLY, refuse_orphans
 from claire.services.code import code_version
 from claire.services.feeding import LiveMarket, awaits_history
 from claire.services.keeping import CONFIG_NOW, LEDGER, SUMMARY, Keeping
@@ -244,6 +245,11 @@ def continued(
         if venue is not None:
             pipeline.venue = venue
         text = canonical(settings)
+        orphans = REDUCE_ONLY if go_on.reduces_orphans else go_on.adopt
+        if text != notes.settings_json:
+            _refuse_other_capital(assembly.settings, settings)
+            refuse_orphans(assembly, settings, orphans)
+            write_durably(run_dir / CONFIG_NOW, text.encode() + b"\n", disk)
         yield Begun(
             Keeping(header.run_id, run_dir, journal, ledger, code, text, disk),
             assembly,
@@ -258,6 +264,9 @@ def continued(
                 epoch=epoch,
                 cut_bytes=journal.cut_bytes,
                 settings_json="" if text == notes.settings_json else text,
+                orphans=orphans,
+                operator=go_on.operator,
+                reason=go_on.reason,
             ),
         )
 
@@ -379,6 +388,26 @@ def restored_orders(
         )
         found.append(Restored(intent, state, kind, booked, "" if order is None else order.venue_order_id))
     return tuple(found)
+
+
+def _refuse_other_capital(before: Settings, after: Settings) -> None:
+    """Refuse to change what the books began with.
+
+    Raises:
+        UsageError: naming the setting.
+    """
+    for name, was, given in (
+        ("account.id", before.account.id, after.account.id),
+        ("account.currency", before.account.currency, after.account.currency),
+        ("account.capital", before.account.capital, after.account.capital),
+        ("paper.balance", before.paper.balance, after.paper.balance),
+        ("mode", before.mode, after.mode),
+    ):
+        if was != given:
+            raise UsageError(
+                f"{name} cannot be changed in a run that is gone on with: its books began with {was}. What came or went since"
+                f" is said with --adjust"
+            )
 
 
 def refuse_other_rules(header: Header, market: LiveMarket) -> None:

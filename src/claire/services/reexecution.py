@@ -7,6 +7,7 @@ entry that all three must understand alike: that a process went on with the run 
 from collections.abc import Mapping
 from decimal import Decimal
 
+from claire.adapters.config import restore
 from claire.adapters.journal.entries import Adjusted, Controlled, Entry, Fed, Passed, Report, Resumed
 from claire.adapters.venues.mexc.decoder import FeedDecoder
 from claire.engine.pipeline import Pipeline
@@ -14,7 +15,9 @@ from claire.engine.ports import SourceInfo
 from claire.model.decisions import Adjustment
 from claire.model.instrument import Instrument
 from claire.services.assembly import Assembly
+from claire.services.changing import change
 from claire.services.feeding import awaits_history, decode_input, pass_on
+from claire.stages.signal import OnRestart
 
 
 class Reexecution:
@@ -70,12 +73,18 @@ class Reexecution:
 
 
 def resume(assembly: Assembly, info: SourceInfo, entry: Resumed) -> None:
-    """Let a restored pipeline know that a new process drives it from now on, with a fresh feed."""
+    """Let a restored pipeline know that a new process drives it from now on, with a fresh feed.
+
+    Raises:
+        SafetyRefusal: its new settings leave a position without an owner.
+    """
     pipeline = assembly.pipeline
     pipeline.advance(entry.at_ns)
-    if awaits_history(info):
-        for symbol in assembly.symbols:
-            pipeline.stages.signals.await_history(symbol)
+    if entry.settings_json:
+        settings = restore(entry.settings_json).settings
+        change(assembly, settings, entry.orphans, entry.operator, entry.reason, entry.at_ns)
+    histories = assembly.symbols if awaits_history(info) else ()
+    pipeline.resumed(OnRestart(assembly.settings.exit.on_restart.value), entry.at_ns, histories)
 
 
 def adjustment(entry: Adjusted) -> Adjustment:

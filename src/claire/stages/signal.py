@@ -286,6 +286,11 @@ class Signals:
         """Symbols whose history is still on its way."""
         self._candle_ns: dict[str, int] = {}
         """End of the last candle that was shown, by symbol."""
+        self.reseat(desks)
+
+    def reseat(self, desks: Sequence[Desk]) -> None:
+        """Put these desks, in this order, in place of those that are there; signals are numbered on."""
+        self.desks, self.by_symbol, self._by_owner = (), {}, {}
         for desk in desks:
             self.add(desk)
 
@@ -380,6 +385,14 @@ class Signals:
         for (owner_id, held), desk in self._by_owner.items():
             if strategy_id in ("", owner_id) and symbol in ("", held):
                 desk.release()
+
+    def desk_of(self, strategy_id: str, symbol: str) -> Desk:
+        """Return the desk of a strategy on a symbol.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._by_owner[strategy_id, symbol]
 
     def has_desk(self, strategy_id: str, symbol: str) -> bool:
         """Whether a strategy, or what stands for it, watches a symbol."""

@@ -185,6 +185,11 @@ class Resumed(Struct, frozen=True, tag="resumed", array_like=True):
     """Of an unfinished entry, removed from the end of the last segment."""
     settings_json: str = ""
     """The effective configuration from here on, as canonical JSON; empty: unchanged."""
+    orphans: str = ""
+    """What becomes of positions whose strategy is not configured any more: the id of the strategy that adopts them, or
+    ``-reduce-only``; empty: there are none."""
+    operator: str = ""
+    reason: str = ""
 
 
 class Note(Struct, frozen=True, tag="note", array_like=True):

@@ -304,9 +304,20 @@ class JournalWriter:
         """Keep that the state so far lies in a file; it is durable when this returns."""
         self._keep(Snapped(name, sha256, code), durably=True)
 
-    def resumed(self, at_ns: int, code: str, epoch: int, settings_json: str = "") -> None:
+    def resumed(
+        self,
+        at_ns: int,
+        code: str,
+        epoch: int,
+        settings_json: str = "",
+        *,
+        orphans: str = "",
+        operator: str = "",
+        reason: str = "",
+    ) -> None:
         """Keep that another process goes on from here, and what was cut off; it is durable when this returns."""
-        self._keep(Resumed(at_ns, code, epoch, self._cut_bytes, settings_json), durably=True)
+        entry = Resumed(at_ns, code, epoch, self._cut_bytes, settings_json, orphans, operator, reason)
+        self._keep(entry, durably=True)
 
     def note(self, kind: str, text: str) -> None:
         """Keep a remark for the reader."""
