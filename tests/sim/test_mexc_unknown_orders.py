@@ -4,6 +4,8 @@ import pytest
 
 from claire.adapters.venues.mexc.budget import Budget
 from claire.mexcsim import What, faults
+from claire.mexcsim.orders import Kind
+from claire.mexcsim.rules import NewOrder
 from claire.model.decisions import TradingState
 from claire.model.orders import Evidence, OrderState
 from tests.support.venue_life import BUY, IOC, LIMIT, MARKET, SELL, SYMBOL, Account, life, story
@@ -239,6 +241,23 @@ def test_an_order_with_a_name_of_ours_that_is_not_on_record_asks_for_a_halt() ->
             await another.venue.open_orders()
             assert account.locks == [("venue orders", HALTED)]
             assert any("is not on record" in text for text in account.alerts)
+
+    story(tell)
+
+
+def test_an_order_of_a_person_is_told_apart_and_halts_nothing() -> None:
+    async def tell(account: Account) -> None:
+        account.offer(SELL, 10_000, 100)
+        async with life(account, is_ours=lambda name: name.startswith("C1-")) as one:
+            exchange = account.sim.venue.exchange
+            wanted = NewOrder(symbol=SYMBOL, side=BUY, kind=Kind.LIMIT, price=9_900, lots=100, client_id="by-hand")
+            exchange.place(exchange.keys["life-key"], wanted, account.sim.venue.market_ms())
+            account.sim.venue.settle()
+            await one.until(lambda: one.venue.foreign_total)
+            assert len(await one.venue.open_orders()) == 1
+            assert (await one.venue.balances())["USDT"][1] > 0
+            assert not account.locks
+            assert not account.reports
 
     story(tell)
 
