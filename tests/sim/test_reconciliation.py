@@ -375,9 +375,67 @@ def test_a_restart_goes_on_from_the_moves_that_were_kept() -> None:
     virtually(second)
 
 
+def test_a_deposit_that_is_told_before_the_baseline_is_taken_is_in_it() -> None:
+    async def story(loop: VirtualLoop) -> None:
+        async with watched(loop, starts=False) as desk:
+            desk.change("USDT", "250", "DEPOSIT")
+            await asyncio.sleep(1)
+            assert await desk.reconciliation.settle(30) == []
+            assert desk.reconciliation.externals.baseline["USDT"] == units_of(1250)
+            assert [move.kind for move in desk.moves] == [MoveKind.BASELINE] * 3
+
+    virtually(story)
+
+
+def test_the_start_is_patient_with_a_venue_that_does_not_answer_at_once() -> None:
+    async def story(loop: VirtualLoop) -> None:
+        async with watched(loop, starts=False) as desk:
+            desk.fault(faults.ServerError(method="GET", times=4))
+            assert await desk.reconciliation.settle(30) == []
+            desk.fault(faults.ServerError(method="GET"))
+            with pytest.raises(ClaireError, match="could not be compared within 30 s"):
+                await desk.reconciliation.settle(30)
+
+    virtually(story)
+
+
+def test_money_that_goes_missing_in_a_lively_run_is_missed() -> None:
+    async def story(loop: VirtualLoop) -> None:
+        flow = FlowSettings(events_per_s=10, taker_share=0.8, volatility_bps=4, level_quote=30, levels=5)
+        async with watched(loop, "execution.entry_ttl_s=2", flow=flow) as desk:
+            await lively(desk, random.Random(4), 60)
+            desk.steal("USDT", "0.01")
+            trading = loop.create_task(lively(desk, random.Random(5), 120))
+            await desk.until(lambda: our_lock(desk) is REDUCE_ONLY, 60)
+            await trading
+            assert "USDT" in desk.locks[0].reason
+
+    virtually(story)
+
+
+async def lively(desk: Watched, rng: random.Random, for_s: float) -> int:
+    """Trade all the time; return how many orders were filled in part only."""
+    execution, partial = desk.pipeline.stages.execution, 0
+    end_s = desk.loop.time() + for_s
+    while desk.loop.time() < end_s:
+        before = desk.pipeline.stages.risk.state.orders
+        if desk.record.books.positions:
+            desk.trade(desk.last_ticks, EXIT_LOTS)
+        else:
+            price = desk.ask_ticks - rng.randrange(-100, 300)
+            desk.trade(price, 1)
+            desk.trade(price, ENTER_LOTS)
+        await desk.until(lambda: not execution.live, 10)
+        number = desk.pipeline.stages.risk.state.orders
+        if number > before:
+            partial += 0 < desk.filled(number) < execution.orders[number].life.quantity_lots
+        await asyncio.sleep(rng.uniform(0.1, 3))
+    return partial
+
+
 def test_the_start_waits_until_a_difference_is_old_enough_to_count() -> None:
     async def story(loop: VirtualLoop) -> None:
-        externals = Externals({"USDT": units_of(1000), "MX": units_of(5)}, {("USDT", "opening"): True}, 1)
+        externals = Externals({"USDT": units_of(1000), "MX": units_of(5)}, {("USDT", "opening USDT"): True}, 1)
         async with watched(loop, externals=externals, starts=False) as desk:
             assert await desk.reconciliation.settle(30) == []
             desk.steal("USDT", "1")
@@ -404,24 +462,11 @@ def test_a_lively_run_with_partial_fills_and_cancels_raises_no_alarm(
 ) -> None:
     async def story(loop: VirtualLoop) -> None:
         flow = FlowSettings(events_per_s=10, taker_share=0.8, volatility_bps=4, level_quote=30, levels=5)
-        lively = ("execution.entry_ttl_s=2",)
-        async with watched(loop, *lively, flow=flow, fee_asset=fee_asset, mx_deduct=mx_deduct) as desk:
-            rng = random.Random(seed)
-            execution, partial = desk.pipeline.stages.execution, 0
-            end_s = loop.time() + 240
-            while loop.time() < end_s:
-                before = desk.pipeline.stages.risk.state.orders
-                if desk.record.books.positions:
-                    desk.trade(desk.last_ticks, EXIT_LOTS)
-                else:
-                    price = desk.ask_ticks - rng.randrange(-100, 300)
-                    desk.trade(price, 1)
-                    desk.trade(price, ENTER_LOTS)
-                await desk.until(lambda: not execution.live, 10)
-                number = desk.pipeline.stages.risk.state.orders
-                if number > before:
-                    partial += 0 < desk.filled(number) < execution.orders[number].life.quantity_lots
-                await asyncio.sleep(rng.uniform(0.1, 3))
+        async with watched(
+            loop, "execution.entry_ttl_s=2", flow=flow, fee_asset=fee_asset, mx_deduct=mx_deduct
+        ) as desk:
+            partial = await lively(desk, random.Random(seed), 240)
+            execution = desk.pipeline.stages.execution
             states = [order.life.state for order in execution.orders.values()]
             assert desk.locks == []
             assert states.count(OrderState.CANCELED) > 5

@@ -42,8 +42,9 @@ from claire.model.market import Side, Trade
 from claire.model.money import units_of
 from claire.model.orders import OrderState
 from claire.services.assembly import assemble, client_prefix
-from claire.services.live import LiveMarket, live_info
-from claire.services.reconciliation import OwnRecord, Reconciliation
+from claire.services.feeding import LiveMarket, live_info
+from claire.services.ownrecord import OwnRecord
+from claire.services.reconciliation import Reconciliation
 from tests.support import puppet
 
 EPOCH_NS: Final = 1_790_000_000_000_000_000

@@ -232,10 +232,15 @@ def test_an_order_that_lives_after_it_was_proven_absent_halts_at_once() -> None:
 
 
 def test_the_baseline_is_what_lies_beside_the_capital() -> None:
-    externals = Externals.restored(opening_moves({"USDT": 500, "BTC": 0}, {"USDT": 800, "MX": 3}, 7))
+    moves = opening_moves({"USDT": 500, "BTC": 0}, {"USDT": 800, "MX": 3}, "USDT", 7)
+    externals = Externals.restored(moves)
     assert externals.baseline == {"USDT": 300, "BTC": 0, "MX": 3}
     assert externals.opened_ns == 7
-    assert not externals.is_new
+
+
+def test_a_baseline_that_a_crash_cut_off_is_not_complete() -> None:
+    moves = opening_moves({"USDT": 500, "BTC": 0}, {"USDT": 800, "MX": 3}, "USDT", 7)
+    assert [Externals.restored(moves[:kept]).is_opened("USDT") for kept in range(4)] == [False, False, False, True]
 
 
 def test_a_trade_by_another_hand_moves_both_assets_and_its_fee_once() -> None:

@@ -69,10 +69,9 @@ class Externals(Struct):
             found.take(move)
         return found
 
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing is known yet: the account's first start."""
-        return not self.seen
+    def is_opened(self, currency: str) -> bool:
+        """Whether the baseline is complete: its last move is that of the currency."""
+        return (currency, _opening(currency)) in self.seen
 
     def take(self, move: ExternalMove) -> bool:
         """Count a move; return False when it was counted before (nothing changes then)."""
@@ -86,18 +85,25 @@ class Externals(Struct):
         return True
 
 
-def opening_moves(ours: Mapping[str, int], theirs: Mapping[str, int], ts_ns: int) -> list[ExternalMove]:
+def _opening(asset: str) -> str:
+    return f"opening {asset}"
+
+
+def opening_moves(ours: Mapping[str, int], theirs: Mapping[str, int], currency: str, ts_ns: int) -> list[ExternalMove]:
     """Return the baseline of every asset: what is there beyond what the books hold. At rest only.
+
+    The currency comes last: moves are kept one by one, and where a crash comes between them the rest is taken at the next start.
 
     Args:
         ours: What the books hold (`reconcile.holdings`).
         theirs: What the venue holds, free and locked together.
+        currency: Of the account.
         ts_ns: When the venue said so.
     """
-    assets = dict.fromkeys((*ours, *theirs))
+    assets = [asset for asset in dict.fromkeys((*ours, *theirs)) if asset != currency]
     return [
-        ExternalMove(MoveKind.BASELINE, asset, theirs.get(asset, 0) - ours.get(asset, 0), f"opening {asset}", ts_ns)
-        for asset in assets
+        ExternalMove(MoveKind.BASELINE, asset, theirs.get(asset, 0) - ours.get(asset, 0), _opening(asset), ts_ns)
+        for asset in (*assets, currency)
     ]
 
 

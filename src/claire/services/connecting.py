@@ -13,7 +13,8 @@ from claire.model.money import decimal_of, units_of
 from claire.services.assembly import client_prefix
 from claire.services.beginning import Begun
 from claire.services.outside import Outside
-from claire.services.reconciliation import OwnRecord, Pace, Reconciliation
+from claire.services.ownrecord import OwnRecord
+from claire.services.reconciliation import Pace, Reconciliation
 from claire.services.recovery import GoOn
 
 if TYPE_CHECKING:
