@@ -79,12 +79,12 @@ def resume(assembly: Assembly, info: SourceInfo, entry: Resumed) -> None:
         SafetyRefusal: its new settings leave a position without an owner.
     """
     pipeline = assembly.pipeline
-    pipeline.advance(entry.at_ns)
     if entry.settings_json:
         settings = restore(entry.settings_json).settings
         change(assembly, settings, entry.orphans, entry.operator, entry.reason, entry.at_ns)
     histories = assembly.symbols if awaits_history(info) else ()
     pipeline.resumed(OnRestart(assembly.settings.exit.on_restart.value), entry.at_ns, histories)
+    pipeline.advance(entry.at_ns)
 
 
 def adjustment(entry: Adjusted) -> Adjustment:
