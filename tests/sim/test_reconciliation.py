@@ -248,7 +248,7 @@ def test_what_an_operator_calls_external_ends_a_difference_too() -> None:
             await bought(desk)
             desk.steal("USDT", "-4")
             await desk.until(lambda: our_lock(desk) is REDUCE_ONLY, 36)
-            desk.reconciliation.externals.take(external_of("USDT=4", "ada", "a rebate", EPOCH_NS))
+            desk.reconciliation.declare(external_of("USDT=4", "ada", "a rebate", EPOCH_NS))
             await desk.until(lambda: our_lock(desk) is ACTIVE, 31)
 
     virtually(story)

@@ -216,8 +216,14 @@ def run(
         list[str] | None,
         typer.Option(metavar="ASSET=AMOUNT", help="Continue: correct the books by so much; may be repeated."),
     ] = None,
-    operator: Annotated[str, typer.Option(metavar="NAME", help="Who says so (--release, --adjust).")] = "",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why (--release, --adjust).")] = "",
+    external: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ASSET=AMOUNT", help="Continue: coins that came (or went) and are not Claire's; repeatable."
+        ),
+    ] = None,
+    operator: Annotated[str, typer.Option(metavar="NAME", help="Who says so (--release, --adjust, --external).")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why (--release, --adjust, --external).")] = "",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Testnet: leave to yourself what the account's last run left behind.")
     ] = False,
@@ -249,7 +255,17 @@ def run(
             as_json=json,
             mode=mode,
             universe=universe,
-            again=Again(again, adopt, orphans, fresh, tuple(release or ()), tuple(adjust or ()), operator, reason),
+            again=Again(
+                again,
+                adopt,
+                orphans,
+                fresh,
+                tuple(release or ()),
+                tuple(adjust or ()),
+                operator,
+                reason,
+                tuple(external or ()),
+            ),
             speed=speed,
             start=start,
             end=end,

@@ -43,6 +43,8 @@ class Again(Struct, frozen=True):
     """``--adjust``: corrections of the books, as ASSET=AMOUNT."""
     operator: str = ""
     reason: str = ""
+    externals: tuple[str, ...] = ()
+    """``--external``: what came or went that is not Claire's, as ASSET=AMOUNT."""
 
 
 class Request(Struct, frozen=True):
@@ -186,6 +188,7 @@ def _go_on(request: Request) -> int:
         again.adjustments,
         again.operator,
         again.reason,
+        again.externals,
     )
     stop = Stop()
     with stop.listening():
@@ -247,8 +250,10 @@ def _refuse_with_continue(request: Request) -> None:
         raise UsageError(
             "--adopt and --reduce-only-orphans exclude each other: choose what becomes of orphaned positions"
         )
-    if (again.releases or again.adjustments) and not (again.operator and again.reason):
-        raise UsageError("--release and --adjust want an operator's word: add --operator NAME and --reason TEXT")
+    if (again.releases or again.adjustments or again.externals) and not (again.operator and again.reason):
+        raise UsageError(
+            "--release, --adjust and --external want an operator's word: add --operator NAME and --reason TEXT"
+        )
 
 
 def backtest(request: Request) -> int:

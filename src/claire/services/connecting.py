@@ -10,6 +10,7 @@ from claire.engine.externals import ExternalMove, Externals, MoveKind
 from claire.engine.pipeline import Pipeline
 from claire.model.decisions import TradingState
 from claire.model.money import decimal_of, units_of
+from claire.services.adjusting import external_of
 from claire.services.assembly import client_prefix
 from claire.services.beginning import Begun
 from claire.services.outside import Outside
@@ -58,6 +59,8 @@ async def connect(
     outside.ears.hear_others(reconciliation)
     if go_on is not None:
         run.correct(go_on)
+        for text in go_on.externals:
+            reconciliation.declare(external_of(text, go_on.operator, go_on.reason, outside.now_ms() * MS))
     await reconciliation.settle(COMPARE_S)
     task = asyncio.create_task(reconciliation.run(), name="reconciliation")
     stack.push_async_callback(_end, task)

@@ -203,6 +203,14 @@ class Reconciliation:
         """Take the hint that somebody else traded a symbol on this account: its executions are looked through next."""
         self._ask(symbol)
 
+    def declare(self, move: ExternalMove) -> None:
+        """Take an operator's word that coins came or went which are not Claire's (`adjusting.external_of`).
+
+        Before the first baseline nothing is to be said: it will have them.
+        """
+        if self._is_opened:
+            self._take((move,))
+
     def release(self, operator: str, reason: str) -> None:
         """Take back a halt; what still differs keeps entries off.
 

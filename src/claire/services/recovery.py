@@ -63,6 +63,8 @@ class GoOn(Struct, frozen=True):
     """Corrections of the books, as `adjusting.adjustment_of` reads them."""
     operator: str = ""
     reason: str = ""
+    externals: tuple[str, ...] = ()
+    """What came to or left the account and is not Claire's, as `adjusting.external_of` reads it."""
 
 
 def settings_of(run_dir: Path, given: Settings | None, assignments: Sequence[str]) -> Settings:
@@ -406,7 +408,7 @@ def _refuse_other_capital(before: Settings, after: Settings) -> None:
         if was != given:
             raise UsageError(
                 f"{name} cannot be changed in a run that is gone on with: its books began with {was}. What came or went since"
-                f" is said with --adjust"
+                f" is said with --adjust, or with --external where it is none of Claire's"
             )
 
 
