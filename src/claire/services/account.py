@@ -67,9 +67,21 @@ class OpenAccount(Struct):
         self.note(" and ".join(left))
 
     def note(self, left: str) -> None:
-        """Write down what the run would leave if it ended now."""
-        if self.folder is not None:
-            write_durably(self.folder / RUN, msgspec.json.encode(LastRun(self.run_id, left)), self.disk)
+        """Write down what the run would leave if it ended now.
+
+        Raises:
+            SafetyRefusal: it cannot be written; the next start would not know what this one left.
+        """
+        if self.folder is None:
+            return
+        place = self.folder / RUN
+        try:
+            write_durably(place, msgspec.json.encode(LastRun(self.run_id, left)), self.disk)
+        except OSError as fault:
+            raise SafetyRefusal(
+                f"{place}: cannot be written ({fault.strerror}), and what is not on record must not be traded."
+                " Free space on that disk, then go on"
+            ) from fault
 
 
 WORKING: Final = ("INTENT", "SENT", "OPEN", "PARTIALLY_FILLED", "PENDING_CANCEL", "UNKNOWN")
