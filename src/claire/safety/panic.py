@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     began = time.monotonic()
 
-    def tell(what: str, **more: object) -> None:
+    def tell(what: str, /, **more: object) -> None:
         words = "  ".join(f"{name} {value}" for name, value in more.items() if value not in ("", 0.0))
         print(f"panic: {time.monotonic() - began:7.2f} s  {what}  {words}", file=sys.stderr)  # noqa: T201
 

@@ -65,7 +65,7 @@ class Swept(Struct, frozen=True):
     """A cancel had gone out for every symbol that had orders."""
     proven_empty_ms: float
     canceled: tuple[str, ...]
-    """Orders that the venue had when it was asked to cancel them: symbol and id."""
+    """Orders that the venue said it had when it was asked to cancel them, symbol and id; lost answers are missing."""
     requests: int
     failures: int
     """Requests that were not answered, or with a fault."""
