@@ -43,6 +43,7 @@ from claire.adapters.venues.mexc.rest import MexcRest
 from claire.adapters.venues.mexc.trading import MexcTrading
 from claire.adapters.venues.mexc.venue import MexcVenue
 from claire.engine.pipeline import Pipeline
+from claire.gateway.gate import Gate as LastHop
 from claire.gateway.hosts import Endpoint
 from claire.gateway.send import OrderSender
 from claire.gateway.signer import Keys, QuerySigner
@@ -52,8 +53,11 @@ from claire.mexcsim.symbols import rule_of
 from claire.model.decisions import Intent, Signal
 from claire.model.market import Trade
 from claire.services.assembly import assemble
+from claire.services.beginning import fresh
+from claire.services.feeding import LiveMarket, live_info
 from claire.services.keeping import RunResult
-from claire.services.live import LiveMarket, live_info, run_live
+from claire.services.live import run_live
+from claire.services.outside import Ears, Outside
 
 SYMBOL: Final = "BTCUSDT"
 ACCESS, SECRET = "drift-key", "drift-secret"  # pragma: allowlist secret
@@ -176,7 +180,8 @@ async def over_the_wire(
             wall_ns=wall_ns,
             sleep=sleep,
         )
-        async with rest, OrderSender(endpoint, KEYS) as sender:
+        last_hop = LastHop(now_ns=wall_ns)
+        async with rest, OrderSender(endpoint, KEYS, gate=last_hop) as sender:
             await rest.sync_clock()
             tradables = require_tradable([SYMBOL], await read_listing(rest, [SYMBOL]))
             rules = {symbol: tradable.instrument for symbol, tradable in tradables.items()}
@@ -186,17 +191,17 @@ async def over_the_wire(
             def stream(number_of: Callable[[str, str], int | None]) -> PrivateStream:
                 return PrivateStream(trading, sim.ws_url, rules, number_of, book=trading.book, clocks=clocks)
 
-            async with (
-                MexcVenue(trading, stream, now_ns=wall_ns) as venue,
-                MexcMarketData([SYMBOL], rules, MexcFeedRest(rest), sim.ws_url, [deals(SYMBOL)], clocks=clocks) as feed,
-            ):
+            ears = Ears()
+            venue = MexcVenue(trading, stream, now_ns=wall_ns, on_lock=ears.lock)
+            outside = Outside(venue, last_hop, ears, lambda: rest.venue_ms() + 3_000, lambda: wall_ns() // MS)
+            market = LiveMarket(rules, live_info([SYMBOL], "mexc", wall_ns(), with_history=False, has_book=False))
+            async with MexcMarketData(
+                [SYMBOL], rules, MexcFeedRest(rest), sim.ws_url, [deals(SYMBOL)], clocks=clocks
+            ) as feed:
                 result = await run_live(
-                    wanted,
-                    LiveMarket(rules, live_info([SYMBOL], "mexc", wall_ns(), with_history=False, has_book=False)),
+                    fresh(wanted, market, runs_dir=runs_dir, venue=venue),
                     feed,
-                    runs_dir=runs_dir,
-                    mode="testnet",
-                    venue=venue,
+                    outside=outside,
                     now_ns=wall_ns,
                     counters=feed.counters,
                     on_progress=lambda pipeline: seen.append(pipeline) if not seen else None,

@@ -46,7 +46,6 @@ async def connect(
     venue = outside.venue
     fence_ms = outside.fence_ms()
     venue.restore(begun.orders)
-    outside.gate.seed(held(pipeline))
     run.resume(begun)
     outside.ears.keep_verdicts(begun.kept.journal)
     venue.listen(run.report)
@@ -61,6 +60,7 @@ async def connect(
         run.correct(go_on)
         for text in go_on.externals:
             reconciliation.declare(external_of(text, go_on.operator, go_on.reason, outside.now_ms() * MS))
+    outside.gate.seed(held(pipeline))  # now that late executions and corrections are in it
     await reconciliation.settle(COMPARE_S)
     task = asyncio.create_task(reconciliation.run(), name="reconciliation")
     stack.push_async_callback(_end, task)

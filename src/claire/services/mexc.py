@@ -28,7 +28,7 @@ from claire.adapters.venues.mexc.items import FeedAlert, FeedCounters
 from claire.adapters.venues.mexc.market import MexcMarketData
 from claire.adapters.venues.mexc.opening import open_rest, read_listing
 from claire.adapters.venues.mexc.private import PrivateStream
-from claire.adapters.venues.mexc.replies import Account, PriceTicker
+from claire.adapters.venues.mexc.replies import Account
 from claire.adapters.venues.mexc.rest import MexcRest
 from claire.adapters.venues.mexc.secrets import read_keys
 from claire.adapters.venues.mexc.trading import MexcTrading, balances
@@ -43,7 +43,7 @@ from claire.model.money import plain_text
 from claire.model.orders import OrderType
 from claire.services.account import OpenAccount
 from claire.services.assembly import client_prefix, symbols_of
-from claire.services.capital import check_capital
+from claire.services.capital import check_capital, last_prices
 from claire.services.feeding import LiveMarket, live_info
 from claire.services.outside import Ears, Outside, OutsideVenue
 from claire.strategies import load
@@ -263,12 +263,7 @@ async def _check_entries(settings: Settings, rest: MexcRest, instruments: Mappin
     Raises:
         ConfigError: naming the smallest that would do, and what else would help.
     """
-    tickers = await rest.get(requests.ticker_price(), tuple[PriceTicker, ...])
-    prices = {
-        ticker.symbol: int(Decimal(ticker.price) / instruments[ticker.symbol].tick)
-        for ticker in tickers
-        if ticker.symbol in instruments
-    }
+    prices = await last_prices(rest, instruments)
     account = account_of(settings, (instrument.quote for instrument in instruments.values()))
     check_capital(settings, instruments, prices, account.capital, account.currency).require()
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from claire.adapters.venues.mexc.privatedecoder import Foreign
 from claire.adapters.journal.writer import JournalWriter
+from claire.adapters.venues.mexc.privatedecoder import Foreign
 from claire.adapters.venues.mexc.pushes import BalancePush
 from claire.adapters.venues.mexc.restored import OnLock, Recovered, Restored
 from claire.engine.ports import Venue
