@@ -48,7 +48,8 @@ def judge(bench: Bench, sentinel: Lines, t0_ms: int, name: str) -> dict[str, Any
     print(
         f"\n{name}: last order at the venue {closed_ms} ms after T0, gate known closed {gate['ms']} ms ({gate['how']}),"
         f" first cancel {proof['first_cancel_ms']} ms, all sent {proof['all_sent_ms']} ms,"
-        f" proven empty {proof['proven_empty_ms']} ms, {len(proof['canceled'])} cancelled, {proof['requests']} requests, {proof['failures']} failed"
+        f" proven empty {proof['proven_empty_ms']} ms, {len(proof['canceled'])} cancelled,"
+        f" {proof['requests']} requests, {proof['failures']} failed"
     )
     return proof
 
