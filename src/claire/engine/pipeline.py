@@ -26,6 +26,7 @@ from claire.model.decisions import (
     Adjustment,
     Adopted,
     AllocationDecision,
+    Asked,
     Cancel,
     ControlEvent,
     Denial,
@@ -196,6 +197,14 @@ class Pipeline:
         """
         self._run((adjustment,))
         self.snapshot()
+
+    def ask(self, asked: Asked) -> None:
+        """Let an operator have a position closed or an order cancelled; what is nothing to do changes nothing."""
+        self.now_ns = max(self.now_ns, asked.ts_event_ns)
+        if asked.what == "cancel":
+            self._run(self.stages.execution.on_asked(asked))
+        elif asked.symbol in self.marks:
+            self._run(self.stages.signals.on_asked(asked, self.marks[asked.symbol].price_ticks))
 
     def past_candles(self, candles: Sequence[Candle]) -> None:
         """Show candles from before the start, oldest first, to the stages that need a past."""

@@ -6,6 +6,7 @@ Orders and signals are named by their ordinal within the run (1, 2, 3 …); ids 
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -24,7 +25,7 @@ class Signal(Struct, frozen=True, tag_field="event", tag="signal"):
     price_ticks: int
     """The trade price that it was decided at."""
     reason: str
-    """Why, as a word: ``entry``, ``stop_loss``, ``take_profit``, ``max_hold`` or ``exit``."""
+    """Why, as a word: ``entry``, ``stop_loss``, ``take_profit``, ``max_hold``, ``exit``, or ``operator`` (asked to close)."""
     strength: float = 1.0
     """0–1."""
     pct_change: float | None = None
@@ -301,6 +302,18 @@ class Adjustment(Struct, frozen=True, tag_field="event", tag="adjustment"):
     """Whose position it is; empty: cash, or the dust of `symbol`."""
     symbol: str = ""
     """Of the position or the dust; empty: cash."""
+
+
+class Asked(Struct, frozen=True, tag_field="event", tag="asked"):
+    """An operator asks for something about a position or an order. An input: a replay has it too."""
+
+    what: Literal["close", "cancel"]
+    """``close``: every position in `symbol` is to be sold, through risk like any other exit; ``cancel``: the order `order_no`."""
+    operator: str
+    reason: str
+    ts_event_ns: int
+    symbol: str = ""
+    order_no: int = 0
 
 
 class RoundTrip(Struct, frozen=True, tag_field="event", tag="round_trip"):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from claire.adapters.config import restore
-from claire.adapters.journal.entries import Adjusted, Controlled, Entry, Fed, Passed, Report, Resumed
+from claire.adapters.journal.entries import Adjusted, Commanded, Controlled, Entry, Fed, Passed, Report, Resumed
 from claire.adapters.venues.mexc.decoder import FeedDecoder
 from claire.engine.pipeline import Pipeline
 from claire.engine.ports import SourceInfo
@@ -65,6 +65,8 @@ class Reexecution:
                 pipeline.report(entry.report)
         elif isinstance(entry, Controlled):
             pipeline.control(entry.event)
+        elif isinstance(entry, Commanded):
+            pipeline.ask(entry.event)
         elif isinstance(entry, Adjusted):
             pipeline.adjust(adjustment(entry))
         elif isinstance(entry, Resumed):

@@ -21,6 +21,7 @@ from msgspec import Struct, field
 
 from claire.model.decisions import (
     Adopted,
+    Asked,
     Cancel,
     ControlEvent,
     Fill,
@@ -184,12 +185,20 @@ class Execution(Struct):
         if not timer.id.startswith(EXPIRE):
             return ()
         self._advance(timer.due_ns)
-        order = self.orders.get(int(timer.id.removeprefix(EXPIRE)))
+        return self._cancel(int(timer.id.removeprefix(EXPIRE)), timer.due_ns, "expired")
+
+    def on_asked(self, asked: Asked) -> Sequence[Output]:
+        """Cancel an order because an operator asks for it; one that is over stays as it is."""
+        self._advance(asked.ts_event_ns)
+        return self._cancel(asked.order_no, asked.ts_event_ns, f"asked by {asked.operator}: {asked.reason}")
+
+    def _cancel(self, order_no: int, ts_event_ns: int, reason: str) -> Sequence[Output]:
+        order = self.orders.get(order_no)
         if order is None or order.life.is_terminal:
             return ()
-        cancel = Cancel(order.order_no, order.symbol, timer.due_ns)
+        cancel = Cancel(order.order_no, order.symbol, ts_event_ns)
         if order.life.note(Evidence.CANCEL_REQUESTED):
-            return (order.event(timer.due_ns, reason="expired"), cancel)
+            return (order.event(ts_event_ns, reason=reason), cancel)
         return (cancel,)
 
     def on_adopted(self, event: Adopted) -> None:

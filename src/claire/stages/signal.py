@@ -18,7 +18,7 @@ from typing import SupportsFloat
 from msgspec import Struct
 
 from claire.model.books import Position
-from claire.model.decisions import Adopted, Denial, Fill, OrderEvent, PositionDusted, Signal
+from claire.model.decisions import Adopted, Asked, Denial, Fill, OrderEvent, PositionDusted, Signal
 from claire.model.errors import StrategyError
 from claire.model.instrument import Instrument
 from claire.model.market import Candle, Side, Trade
@@ -154,6 +154,11 @@ class Desk:
         self._asks = mode is OnRestart.ASK and not self.position.is_flat
         if not awaits_history or self._blind_until_ns >= A_GAP_WITHOUT_END_NS:
             self.on_gap(now_ns)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no wish of this desk waits for an answer, and no order of it is live."""
+        return self._asked is None
 
     @property
     def asks(self) -> bool:
@@ -419,6 +424,30 @@ class Signals:
         if position is not None:
             desk.take_over(position)
         self.add(desk)
+
+    def on_asked(self, asked: Asked, price_ticks: int) -> Sequence[Signal]:
+        """An operator asks that every position in a symbol be sold: one signal for each desk that is not selling already.
+
+        Args:
+            asked: By whom, and of which symbol.
+            price_ticks: The symbol's last price; 0: none was seen, so nothing can be sold by it.
+        """
+        signals: Sequence[Signal] = ()
+        for desk in self.by_symbol.get(asked.symbol, ()) if price_ticks else ():
+            if desk.is_free and not desk.position.is_flat:
+                desk.asked(Side.SELL)
+                self._last_no += 1
+                wish = Signal(
+                    signal_no=self._last_no,
+                    strategy_id=desk.strategy_id,
+                    symbol=asked.symbol,
+                    side=Side.SELL,
+                    ts_event_ns=asked.ts_event_ns,
+                    price_ticks=price_ticks,
+                    reason="operator",
+                )
+                signals = (*signals, wish)
+        return signals
 
     def on_adopted(self, event: Adopted) -> None:
         """Let a position change its desk."""

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from claire.engine.ports import Recorded, SourceInfo
-from claire.model.decisions import ControlEvent, VenueReport
+from claire.model.decisions import Asked, ControlEvent, VenueReport
 from claire.model.instrument import Instrument, InstrumentRules
 from claire.model.market import Depth, Timer, TopOfBook, Trade
 
@@ -192,6 +192,38 @@ class Resumed(Struct, frozen=True, tag="resumed", array_like=True):
     reason: str = ""
 
 
+class Commanded(Struct, frozen=True, tag="commanded", array_like=True):
+    """An operator asked for a position to be closed, or an order to be cancelled; a replay hands it in again."""
+
+    event: Asked
+
+
+class Ruled(Struct, frozen=True, tag="ruled", array_like=True):
+    """An operator decided something that the machine may not: what, why, and how long it holds (`services.deciding`)."""
+
+    number: int
+    """From 1, within its account."""
+    kind: str
+    """What it allows: ``adjustment``, ``limits``, ``rearm``, ``release``, or ``other``, which allows nothing by itself."""
+    decision: str
+    rationale: str
+    impact: str
+    reversibility: str
+    evidence: str
+    operator: str
+    ts_ns: int
+    expires_ns: int
+
+
+class RuleUsed(Struct, frozen=True, tag="rule_used", array_like=True):
+    """An operator's decision was acted on, so it allows nothing more."""
+
+    number: int
+    purpose: str
+    """What was done."""
+    ts_ns: int
+
+
 class Note(Struct, frozen=True, tag="note", array_like=True):
     """Something a reader should know that is neither input nor decision: an operator's word, a gap in the feed."""
 
@@ -223,6 +255,9 @@ Entry = (
     | External
     | Snapped
     | Resumed
+    | Commanded
+    | Ruled
+    | RuleUsed
     | Note
     | End
 )
@@ -243,6 +278,9 @@ _COUNTED: Mapping[type, str] = {
     External: "external",
     Snapped: "snapped",
     Resumed: "resumed",
+    Commanded: "commanded",
+    Ruled: "ruled",
+    RuleUsed: "rule_used",
 }
 
 

@@ -14,6 +14,7 @@ from typing import Final, Literal, Self
 from claire.adapters.journal.disk import REAL_DISK, Disk, write_all, write_durably
 from claire.adapters.journal.entries import (
     Adjusted,
+    Commanded,
     Controlled,
     Decided,
     End,
@@ -27,6 +28,8 @@ from claire.adapters.journal.entries import (
     Passed,
     Report,
     Resumed,
+    Ruled,
+    RuleUsed,
     Snapped,
     counted,
     encode,
@@ -52,7 +55,7 @@ from claire.adapters.journal.runlock import RunLock
 from claire.engine.ports import Input, Recorded
 from claire.latch.steps import Step, no_step
 from claire.model.books import PortfolioSnapshot, Position, Posting
-from claire.model.decisions import ControlEvent, Intent, VenueReport
+from claire.model.decisions import Asked, ControlEvent, Intent, VenueReport
 from claire.model.errors import JournalError
 from claire.model.market import Candle, Depth, Timer, TopOfBook, Trade
 
@@ -287,6 +290,14 @@ class JournalWriter:
     def controlled(self, event: ControlEvent) -> None:
         """Keep a change of the trading state from outside the feed, before the pipeline has it."""
         self._keep(Controlled(event))
+
+    def commanded(self, event: Asked) -> None:
+        """Keep what an operator asks for, before the pipeline has it; it is durable when this returns."""
+        self._keep(Commanded(event), durably=True)
+
+    def ruled(self, entry: Ruled | RuleUsed) -> None:
+        """Keep an operator's decision, or that it was acted on; it is durable when this returns."""
+        self._keep(entry, durably=True)
 
     def gated(self, order_no: int, verdict: str, ts_ms: int, fence_ms: int) -> None:
         """Keep what the gateway said about an order, or how its sending went."""
