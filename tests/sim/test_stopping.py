@@ -3,21 +3,29 @@
 import asyncio
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from claire.gateway.hosts import Endpoint
+from claire.gateway.signer import QuerySigner
+from claire.latch.kill import kill
 from claire.latch.page import read
 from claire.mexcsim.symbols import generate
 from claire.model.errors import SafetyRefusal
 from claire.safety.folder import write_symbols
+from claire.safety.sentinel import Sentinel
 from claire.safety.starting import watched
+from claire.safety.sweep import Sweeper, Swept
 from claire.safety.triggers import breaker, clock_fault
 from tests.support.stopping import SYMBOLS, Bench, Lines, VenueProcess, call, is_alive, network, wall_ms
 
@@ -291,6 +299,70 @@ def test_a_sentinel_that_dies_in_the_middle_is_followed_by_one_that_finishes(ben
     sentinel.first(event="killed")
     sentinel.end(kill=True)
     judge(bench, bench.sentinel(), t0_ms, "second sentinel")
+
+
+@pytest.mark.asyncio
+async def test_a_fault_in_the_sweep_is_told_and_the_sweep_begins_again(bench):
+    class Faulty(Sweeper):
+        async def sweep(self, *arguments: Any, **named: Any) -> Swept:
+            if "fault" not in dict(said):
+                raise ZeroDivisionError("planted")
+            return await super().sweep(*arguments, **named)
+
+    said: list[tuple[str, dict[str, object]]] = []
+    stop = asyncio.Event()
+    stop.set()
+    kill(bench.folder, who="ann", reason="smoke", now_ns=time.time_ns())
+    async with Faulty(Endpoint.parse(bench.url), QuerySigner(bench.keys), recv_window_ms=500) as sweeper:
+        await Sentinel(bench.folder, sweeper, lambda what, numbers: said.append((what, numbers))).run(stop)
+    told = dict(said)
+    assert [what for what, _ in said if what in ("killed", "fault", "proven_empty")] == [
+        "killed",
+        "fault",
+        "killed",
+        "proven_empty",
+    ]
+    assert "planted" in str(told["fault"]["traceback"])
+
+
+@contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """Nobody may write there; root, who always may, is somebody else for a while."""
+    is_root = os.geteuid() == 0
+    (folder / "latch").chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        if is_root:
+            os.seteuid(65534)
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.mark.asyncio
+async def test_a_latch_that_cannot_be_closed_costs_the_trading_process_its_life(venue):
+    """Its folder cannot be written, so the gate stays open: then whoever stands behind it has to go."""
+    said: list[str] = []
+    stop = asyncio.Event()
+    stop.set()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        bench = Bench(Path(name) / "sim", venue)
+        try:
+            trader = bench.trader()
+            async with Sweeper(Endpoint.parse(bench.url), QuerySigner(bench.keys), recv_window_ms=500) as sweeper:
+                sentinel = Sentinel(bench.folder, sweeper, lambda what, _: said.append(what))
+                with unwritable(bench.folder):
+                    told = sentinel.kill("ann", "smoke")
+                    assert (told["closed"], told["durable"]) == (False, False)
+                    await sentinel.run(stop)
+            assert trader.process.wait(5) == -signal.SIGKILL
+            assert said == ["problem", "killed", "gate_closed", "proven_empty"]
+            assert bench.venue.open_orders(bench.key) == []
+        finally:
+            bench.close()
 
 
 def test_a_new_sentinel_takes_over_from_an_idle_one(bench):

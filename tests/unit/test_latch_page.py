@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -224,18 +225,41 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
     assert done.problems
 
 
-def test_a_kill_in_the_middle_of_the_disks_end_still_closes(folder):
-    """RLIMIT_FSIZE stands for a disk that takes nothing more: new files fail, the page in its place does not."""
+def test_where_nothing_can_be_written_any_more_a_name_is_enough(folder):
+    """RLIMIT_FSIZE refuses every write, as a full disk does; the name of a file can still be made."""
     program = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "from claire.latch.kill import kill\n"
         "done = kill(sys.argv[1], who='bob', reason='full', now_ns=1)\n"
-        "sys.exit(0 if done.is_closed else 1)"
+        "sys.exit(0 if done.is_closed and not done.is_durable else 1)"
     )
     assert subprocess.run([sys.executable, "-c", program, str(folder)], check=False).returncode == 0
     assert not read(folder).is_armed
     assert PageLatch(folder).why_closed()
+
+
+AS_NOBODY = """
+import os, sys
+from claire.latch.kill import kill
+from claire.latch.page import read
+if os.geteuid() == 0:
+    os.setuid(65534)
+done = kill(sys.argv[1], who="bob", reason="no right", now_ns=1)
+assert not done.is_closed and not done.is_durable, done
+assert len(done.problems) == 3, done.problems
+"""
+
+
+def test_who_may_not_write_is_told_that_nothing_was_closed():
+    with tempfile.TemporaryDirectory() as name:
+        account = Path(name) / "account"
+        found(account, arms_itself=True, who="the run", now_ns=NOW)
+        for path, mode in ((Path(name), 0o755), (account / "latch", 0o444), (account, 0o555)):
+            path.chmod(mode)
+        subprocess.run([sys.executable, "-c", AS_NOBODY, str(account)], check=True)
+        assert read(account).is_armed
+        account.chmod(0o755)
 
 
 # -- opening again ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
@@ -27,7 +28,7 @@ from claire.model.errors import SafetyRefusal
 from claire.safety import heart
 from claire.safety.door import PORT, Door
 from claire.safety.folder import read_symbols
-from claire.safety.sweep import Sweeper
+from claire.safety.sweep import AGAIN_S, Sweeper
 
 LOOK_S: Final = 0.01
 HEART_S: Final = 10.0
@@ -104,12 +105,17 @@ class Sentinel:
         self._is_watched = False
         self._beat_ns = self._looked_ns = time.monotonic_ns()
         self._asked_ns = 0
+        self._is_unwritable = False
         self.state = "armed"
 
     def kill(self, who: str, reason: str) -> dict[str, object]:
         """Close the latch; return what became of that."""
         self._asked_ns = time.monotonic_ns()
         done: Killed = kill(self._folder, who=who, reason=reason, now_ns=time.time_ns())
+        if not done.is_closed:
+            # the gate stays open, so whoever stands behind it has to go
+            self._is_unwritable = True
+            self._tell("problem", {"because": "the latch cannot be closed", "problems": done.problems})
         return {
             "closed": done.is_closed,
             "durable": done.is_durable,
@@ -136,14 +142,19 @@ class Sentinel:
         swept: int | None = None
         while True:
             flag = read(self._folder)
-            if flag.is_armed:
+            if flag.is_armed and not self._is_unwritable:
                 self.state, swept = "armed", None
                 reason = self._heart_trouble(flag)
                 if reason:
                     self.kill("sentinel", reason)
                     continue
             elif swept != flag.generation:
-                swept = await self._stop_everything(flag)
+                try:
+                    swept = await self._stop_everything(flag)
+                except Exception:  # noqa: BLE001 - told in full, and tried again: nobody else would clean up
+                    self._tell("fault", {"traceback": traceback.format_exc()})
+                    await asyncio.sleep(AGAIN_S)
+                    continue
             if stop.is_set():
                 return
             with contextlib.suppress(TimeoutError):
@@ -185,10 +196,15 @@ class Sentinel:
         """Cancel all, and see to it that the trading process sends no more; return the generation that this was for."""
         self.state = "sweeping"
         t0_ns = self._began_ns(flag)
-        if flag.problem:  # whatever it is, it shall last until somebody arms the account again
+        if (
+            flag.problem and not self._is_unwritable
+        ):  # whatever it is, it shall last until somebody arms the account again
             self.kill("sentinel", flag.problem)
             flag = read(self._folder)
-        self._tell("killed", {"ms": _ms(time.monotonic_ns() - t0_ns), "why": flag.why, "generation": flag.generation})
+        self._tell(
+            "killed",
+            {"ms": _ms(time.monotonic_ns() - t0_ns), "why": flag.why or "asked for", "generation": flag.generation},
+        )
         fence: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         closing = asyncio.create_task(self._close_gate(flag.generation, fence, t0_ns), name="sentinel-gate")
         try:
@@ -236,7 +252,7 @@ class Sentinel:
                 return pulse is not None, "no trading process"
             if pulse.obeyed == generation:
                 return True, "the trading process has seen it"
-            if time.monotonic_ns() >= deadline_ns:
+            if self._is_unwritable or time.monotonic_ns() >= deadline_ns:
                 return await _end(pulse)
             await asyncio.sleep(LOOK_S / 2)
 
@@ -267,7 +283,10 @@ async def _end(pulse: heart.Pulse) -> tuple[bool, str]:
         deadline_ns = time.monotonic_ns() + round(DIE_S * 1e9)
         while time.monotonic_ns() < deadline_ns:
             if select.select((descriptor,), (), (), 0)[0]:
-                return True, f"{name} did not answer within {OBEY_S * 1000:g} ms and was ended (SIGKILL)"
+                return (
+                    True,
+                    f"{name} did not show within {OBEY_S * 1000:g} ms that it has seen it, and was ended (SIGKILL)",
+                )
             await asyncio.sleep(LOOK_S / 2)
         return False, f"{name} was sent SIGKILL and hangs in the kernel"
     finally:
