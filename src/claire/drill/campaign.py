@@ -1,17 +1,18 @@
 """Many seeds, over as many processes as there are cores, and what they add up to."""
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from multiprocessing import get_context
+from typing import Final
 
 from msgspec import Struct
 
 from claire.drill.simulation import Outcome, Plan, simulate
 
-AHEAD: int = 3
+AHEAD: Final = 3
 """Seeds per worker that are handed out before the first of them is back."""
 
 
@@ -105,21 +106,28 @@ def run_seeds(
     """
     campaign = Campaign()
     plan = plan or Plan()
-    for outcome in _outcomes(seeds, plan, workers or min(cores(), len(seeds))):
+    for outcome in outcomes(((seed, plan) for seed in seeds), workers):
         campaign.add(outcome)
         tell(outcome)
     return campaign
 
 
-def _outcomes(seeds: Sequence[int], plan: Plan, workers: int) -> Iterator[Outcome]:
-    if workers <= 1:
-        for seed in seeds:
+def outcomes(stories: Iterable[tuple[int, Plan]], workers: int = 0) -> Iterator[Outcome]:
+    """Run seeds by plans in processes; yield what became of each, in their order.
+
+    Args:
+        stories: Seeds and plans.
+        workers: Processes; 0: as many as there are cores; 1: this one alone.
+    """
+    workers = workers or cores()
+    if workers == 1:
+        for seed, plan in stories:
             yield simulate(seed, plan)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        left = iter(seeds)
-        under_way: list[Future[Outcome]] = [pool.submit(simulate, seed, plan) for seed in islice(left, AHEAD * workers)]
+        left = iter(stories)
+        under_way: deque[Future[Outcome]] = deque(pool.submit(simulate, *one) for one in islice(left, AHEAD * workers))
         while under_way:
-            outcome = under_way.pop(0).result()
-            under_way += [pool.submit(simulate, seed, plan) for seed in islice(left, 1)]
+            outcome = under_way.popleft().result()
+            under_way.extend(pool.submit(simulate, *one) for one in islice(left, 1))
             yield outcome

@@ -25,6 +25,10 @@ from claire.gateway.checked import CheckedRequest
 T = TypeVar("T")
 
 BEAT_S: Final = 0.1
+
+STARTED: Final = "recover.done"
+"""The boundary behind which a life trades."""
+
 DYING_S: Final = 120.0
 """Virtual time that the tasks of a dead computer may take to notice."""
 
@@ -68,6 +72,10 @@ class Host:
         """Boundaries passed so far."""
         self.passed: Counter[str] = Counter()
         """The same by name."""
+        self.recovery_steps = 0
+        """Boundaries passed when the start was over."""
+        self.trace: list[str] | None = None
+        """Their names in order, where somebody wants to know."""
         self.crash_at = 0
         """The boundary at which the power goes; 0: at none."""
         self.crashed_at = ""
@@ -100,6 +108,10 @@ class Host:
             raise SimCrash(name)
         self.steps += 1
         self.passed[name] += 1
+        if self.trace is not None:
+            self.trace.append(name)
+        if name == STARTED:
+            self.recovery_steps = self.steps
         if self.steps == self.crash_at:
             self.power_off(name)
             raise SimCrash(name)

@@ -47,6 +47,9 @@ HELD: Final = Decimal(2000)
 
 ACCESS, SECRET = "drill-key", "drill-secret"  # pragma: allowlist secret
 
+LEAST_S: Final = 12.0
+"""How long a life lasts at least."""
+
 RESTART_S: Final = 2.0
 """How long a process that stopped by itself stays down."""
 
@@ -68,10 +71,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     climate: Climate = Climate()
     exceeds_fence: bool = False
     """Whether the venue takes orders later than it may."""
-    crash_at: int = 0
-    """Crash at this boundary of the first life, instead of what the weather says; 0: as it says."""
-    crash_again_at: int = 0
-    """Crash at this boundary of the second life too."""
+    crash_at: tuple[int, ...] = ()
+    """At which boundary each of the first lives crashes, beside what the weather says."""
+    traces: bool = False
+    """Whether the boundaries of the first life are listed."""
 
 
 DENSE: Final = Plan(threshold_pct=(0.05, 0.12), submits=100)
@@ -105,7 +108,10 @@ class Outcome(Struct, kw_only=True):
     """Over the decisions of the run and the venue's own books."""
     steps: dict[str, int] = {}
     """Boundaries passed, by name, over all lives."""
-    first_life_steps: int = 0
+    first_life: list[str] = []
+    """Boundaries of the first life in order, where the plan asks for them."""
+    recovery_steps: int = 0
+    """Boundaries of the start of the second life."""
     crashed_at: list[str] = []
     late_live: int = 0
     """Orders that were alive after they had been called absent."""
@@ -206,15 +212,15 @@ class _Story:
     async def _lives(self, sim: Simulator) -> None:
         """Start Claire, again and again, until one of its lives reaches the end of the story."""
         crashes = list(zip(self._weather.crashes, self._weather.loses_requests, strict=True))
-        if self._plan.crash_at:
-            crashes = []
+        hosts: list[Host] = []
+        plan = self._plan
         life = Life(self._settings, Keys(ACCESS, SECRET), self._runs, self._is_over, self._see, self._alert)
         while True:
             host = self._boot()
-            if self._plan.crash_at and self.outcome.crashes == 0:
-                host.crash_at = self._plan.crash_at
-            elif self._plan.crash_again_at and self.outcome.crashes == 1:
-                host.crash_at = self._plan.crash_again_at
+            hosts.append(host)
+            host.trace = [] if plan.traces and len(hosts) == 1 else None
+            if len(hosts) <= len(plan.crash_at):
+                host.crash_at = plan.crash_at[len(hosts) - 1]
             if crashes:
                 (at_s, steps, _), _ = crashes[0]
                 self._loop.call_at(max(at_s, self._loop.time() + 0.5), _arm, host, steps)
@@ -230,18 +236,24 @@ class _Story:
                     (_, _, off_s), is_lost = crashes.pop(0)
                     if is_lost:
                         sim.lose_requests()
-            self._oracle.pipeline = None if host.is_off else self._oracle.pipeline
+            if host.is_off:
+                self._oracle.pipeline = None
             await host.bury()
             self._passed.update(host.passed)
-            self.outcome.first_life_steps = self.outcome.first_life_steps or host.steps
+            if len(hosts) == 1 and host.trace is not None:
+                self.outcome.first_life = host.trace
+            if len(hosts) == 2:
+                self.outcome.recovery_steps = host.recovery_steps or host.steps
             if not host.is_off and self._ended(work):
                 return
+            self._oracle.pipeline = None
             if self._loop.time() > self._plan.patience_s + 10 * self._plan.healing_s:
                 self._oracle.note("Claire does not come back")
                 return
             await asyncio.sleep(off_s)
 
     def _boot(self) -> Host:
+        self._booted_s = self._loop.time()
         self._host = Host(
             self._loop,
             self._runs,
@@ -274,7 +286,11 @@ class _Story:
         self._alerts[str(alert.kind)] += 1
 
     def _is_over(self) -> bool:
-        return bool(self._storm_ended_s) and self._loop.time() >= self._storm_ended_s + self._plan.healing_s
+        """Whether a life may end: the story is over, and it has had time to come right."""
+        if not self._storm_ended_s or self._oracle.pipeline is None:
+            return False
+        now_s = self._loop.time()
+        return now_s >= self._storm_ended_s + self._plan.healing_s and now_s >= self._booted_s + LEAST_S
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         """Note what a callback or a forgotten task raised (of a dead computer nothing counts)."""
