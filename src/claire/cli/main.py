@@ -210,7 +210,9 @@ def run(
     ] = False,
     release: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE", help="Continue: take back a lock of the trading state; may be repeated."),
+        typer.Option(
+            metavar="SOURCE", help="Continue: take back a lock of the trading state (or: restart); repeatable."
+        ),
     ] = None,
     adjust: Annotated[
         list[str] | None,

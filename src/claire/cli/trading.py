@@ -38,7 +38,7 @@ class Again(Struct, frozen=True):
     starts_anew: bool = False
     """``--fresh``: what an earlier run left at the venue is its owner's."""
     releases: tuple[str, ...] = ()
-    """``--release``: locks of the trading state to take back, by source."""
+    """``--release``: locks of the trading state to take back, by source; ``restart``: exits that wait for a word."""
     adjustments: tuple[str, ...] = ()
     """``--adjust``: corrections of the books, as ASSET=AMOUNT."""
     operator: str = ""
@@ -111,8 +111,13 @@ def run(request: Request) -> int:
     """Trade over a synthetic, recorded or live market; return the exit code."""
     if request.again.run:
         return _go_on(request)
+    _refuse_without_continue(request.again)
     loaded = _load(request, "")
     settings = loaded.settings
+    if request.again.starts_anew and settings.mode is not Mode.TESTNET:
+        raise UsageError(
+            f"--fresh is for accounts at a venue; in mode {settings.mode} each run begins with its own money"
+        )
     if settings.mode is Mode.BACKTEST:
         raise UsageError("mode = backtest is claire backtest --data FILE; claire run trades in mode paper")
     refuse_unbuilt(settings.mode)
@@ -160,6 +165,7 @@ def _run_live(request: Request, settings: Settings) -> int:
             runs_dir=make_runs_folder(request.runs),
             duration_s=market.parse_window("", "", request.span).duration_s,
             should_stop=stop,
+            starts_anew=request.again.starts_anew,
         )
     return _ended(result, request, market.Wanted("live"), stop)
 
@@ -208,7 +214,8 @@ def _go_on_with_market(request: Request, run_dir: Path) -> int:
     from claire.services.embedded import continue_market
 
     again = request.again
-    if request.config or request.assignments or again.adopt or again.reduces_orphans or again.releases:
+    said = (again.adopt, again.reduces_orphans, again.releases, again.adjustments, again.externals)
+    if request.config or request.assignments or any(said):
         raise UsageError(
             f"run {run_dir.name} goes over a finite market: it is decided again from its start, so nothing can be changed."
             " Start a new run with other settings"
@@ -221,6 +228,26 @@ def _go_on_with_market(request: Request, run_dir: Path) -> int:
             run_dir, request.data, speed=speed, observers=(screen,), on_progress=screen, should_stop=stop
         )
     return _ended(result, request, market.Wanted("recorded"), stop)
+
+
+def _refuse_without_continue(again: Again) -> None:
+    """Refuse what only a run that is gone on with can be told.
+
+    Raises:
+        UsageError: naming the first such option.
+    """
+    told = {
+        "--adopt": again.adopt,
+        "--reduce-only-orphans": again.reduces_orphans,
+        "--release": again.releases,
+        "--adjust": again.adjustments,
+        "--external": again.externals,
+        "--operator": again.operator,
+        "--reason": again.reason,
+    }
+    for name, value in told.items():
+        if value:
+            raise UsageError(f"{name} goes with --continue RUN: a new run has nothing yet that it could be about")
 
 
 def _refuse_with_continue(request: Request) -> None:

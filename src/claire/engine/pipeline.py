@@ -199,10 +199,15 @@ class Pipeline:
         self.snapshot()
 
     def ask(self, asked: Asked) -> None:
-        """Let an operator have a position closed or an order cancelled; what is nothing to do changes nothing."""
+        """Let an operator have a position closed, an order cancelled, or an exit that waits for a word let go.
+
+        Where there is nothing to do, nothing changes.
+        """
         self.now_ns = max(self.now_ns, asked.ts_event_ns)
         if asked.what == "cancel":
             self._run(self.stages.execution.on_asked(asked))
+        elif asked.what == "release":
+            self.stages.signals.release(symbol=asked.symbol)
         elif asked.symbol in self.marks:
             self._run(self.stages.signals.on_asked(asked, self.marks[asked.symbol].price_ticks))
 

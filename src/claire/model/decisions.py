@@ -307,8 +307,9 @@ class Adjustment(Struct, frozen=True, tag_field="event", tag="adjustment"):
 class Asked(Struct, frozen=True, tag_field="event", tag="asked"):
     """An operator asks for something about a position or an order. An input: a replay has it too."""
 
-    what: Literal["close", "cancel"]
-    """``close``: every position in `symbol` is to be sold, through risk like any other exit; ``cancel``: the order `order_no`."""
+    what: Literal["close", "cancel", "release"]
+    """``close``: every position in `symbol` is to be sold, through risk like any other exit; ``cancel``: the order `order_no`;
+    ``release``: positions in `symbol` (empty: all) that were found beyond their stop at a restart are to be left, as ever."""
     operator: str
     reason: str
     ts_event_ns: int

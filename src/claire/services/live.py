@@ -22,16 +22,17 @@ from claire.engine.externals import ExternalMove
 from claire.engine.pipeline import Pipeline
 from claire.engine.saving import to_bytes
 from claire.latch.steps import Step, no_step
-from claire.model.decisions import ControlEvent, TradingState, VenueReport
+from claire.model.decisions import Asked, ControlEvent, TradingState, VenueReport
 from claire.model.errors import UsageError, did_you_mean
 from claire.services.adjusting import adjustment_of
+from claire.services.asking import Asking
 from claire.services.beginning import Begun, Saved
 from claire.services.connecting import connect
 from claire.services.feeding import Feed, encode_input, pass_on
 from claire.services.keeping import Keeping, RunResult
 from claire.services.outside import Outside
 from claire.services.reconciliation import Reconciliation
-from claire.services.recovery import GoOn, adjusted_of, external_of
+from claire.services.recovery import RESTART, GoOn, adjusted_of, external_of
 from claire.services.reexecution import resume
 from claire.services.summary import summarise
 
@@ -133,12 +134,17 @@ class LiveRun:
         self._ledger.external(entry)
 
     def release(self, go_on: GoOn, reconciliation: Reconciliation | None) -> None:
-        """Take back locks of the trading state, because an operator says so.
+        """Take back locks of the trading state, or let exits go that wait for a word, because an operator says so.
 
         Raises:
             UsageError: no such lock is set.
         """
         for source in go_on.releases:
+            if source == RESTART:
+                asked = Asked("release", go_on.operator, go_on.reason, self._pass())
+                self._journal.commanded(asked)
+                self.pipeline.ask(asked)
+                continue
             locks = self.pipeline.stages.risk.state.locks
             if source not in locks:
                 listed = ", ".join(locks) or "none"
@@ -267,6 +273,7 @@ class _Loop:
         self._snapshot_s = snapshot_s or float("inf")
         self._snapshot_due = machine.monotonic_s() + self._snapshot_s
         self._commit_due = 0.0
+        self._asking = Asking(run.pipeline)
 
     async def drive(self, duration_s: float | None) -> bool:
         """Take what comes until the end; return False when somebody asked for it."""
@@ -305,6 +312,10 @@ class _Loop:
         if now >= self._commit_due:
             self._commit_due = now + IDLE_COMMIT_S
             self._kept.ledger.commit()
+            for text in self._asking.look():
+                self._run.alert(
+                    FeedAlert(AlertKind.ACCOUNT, "", text, stops_entries=False, ts_recv_ns=self._run.now_ns())
+                )
         if now >= self._snapshot_due and self._feed.is_drained:
             self._snapshot_due = now + self._snapshot_s
             kept = self._kept

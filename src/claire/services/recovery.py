@@ -48,6 +48,9 @@ from claire.strategies import load
 NOTHING: Final = CommittedRun(Mark(0, ""), {}, {}, {}, [], [], "")
 """Of a run that was stopped before its ledger knew of it."""
 
+RESTART: Final = "restart"
+"""What ``--release`` calls the exits that wait for a word because of ``exit.on_restart = ask``; no lock is called so."""
+
 
 class GoOn(Struct, frozen=True):
     """A run to go on with, and what an operator says about it."""
@@ -58,7 +61,7 @@ class GoOn(Struct, frozen=True):
     reduces_orphans: bool = False
     """Such positions are only sold, by the exits that they had."""
     releases: tuple[str, ...] = ()
-    """Sources whose locks of the trading state are taken back."""
+    """Sources whose locks of the trading state are taken back; `RESTART`: exits that wait for a word."""
     adjustments: tuple[str, ...] = ()
     """Corrections of the books, as `adjusting.adjustment_of` reads them."""
     operator: str = ""

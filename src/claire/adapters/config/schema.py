@@ -73,7 +73,7 @@ class OnRestart(StrEnum):
     SELL = "sell"
     """Its exit is sent, as it would have been."""
     ASK = "ask"
-    """The run is refused until an operator decides."""
+    """It is held until an operator says otherwise, or the price was above the stop again."""
 
 
 class EntryType(StrEnum):
@@ -317,7 +317,8 @@ class ExitSettings(Section):
 
     on_restart: OnRestart = _key(
         OnRestart.SELL,
-        "A position that `claire run --continue` finds beyond its stop: `sell` it at once, or `ask`: refuse to start, and say so.",
+        "A position that `claire run --continue` finds beyond its stop: `sell` it at once, or `ask`: hold it"
+        " until an operator says `--release restart`, or the price was above the stop again.",
     )
 
 
