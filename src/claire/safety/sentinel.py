@@ -1,6 +1,6 @@
 """The sentinel: a process beside the trading process that notices every way of killing, and cleans up at the venue.
 
-It looks a hundred times a second at the latch, at the file ``kill`` and at the heart of the trading process, and listens on its
+It looks fifty times a second at the latch, at the file ``kill`` and at the heart of the trading process, and listens on its
 door. Once the latch is closed it cancels (`claire.safety.sweep`), and watches that the trading process has seen it: one that has
 not within 500 ms is ended by SIGKILL, which reaches a process that is blocked or stopped too. It has a connection, a key and a
 budget of its own, needs neither database nor ledger, and never sells.
@@ -30,7 +30,7 @@ from claire.safety.door import PORT, Door
 from claire.safety.folder import read_symbols
 from claire.safety.sweep import AGAIN_S, Sweeper
 
-LOOK_S: Final = 0.01
+LOOK_S: Final = 0.02
 HEART_S: Final = 10.0
 """Without a heartbeat for so long the latch is closed."""
 OBEY_S: Final = 0.5
@@ -157,8 +157,7 @@ class Sentinel:
                     continue
             if stop.is_set():
                 return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_S)
+            await asyncio.sleep(LOOK_S)
 
     # -- noticing ------------------------------------------------------------------------------------------------------
 
