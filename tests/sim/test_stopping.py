@@ -355,7 +355,7 @@ async def test_a_latch_that_cannot_be_closed_costs_the_trading_process_its_life(
             async with Sweeper(Endpoint.parse(bench.url), QuerySigner(bench.keys), recv_window_ms=500) as sweeper:
                 sentinel = Sentinel(bench.folder, sweeper, lambda what, _: said.append(what))
                 with unwritable(bench.folder):
-                    told = sentinel.kill("ann", "smoke")
+                    told = await sentinel.kill("ann", "smoke")
                     assert (told["closed"], told["durable"]) == (False, False)
                     await sentinel.run(stop)
             assert trader.process.wait(5) == -signal.SIGKILL

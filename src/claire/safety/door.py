@@ -7,7 +7,7 @@ is not one of ours.
     curl -X POST http://127.0.0.1:8011/kill -H 'Content-Type: application/json' -H 'X-Claire: kill' -d '{"reason": "why"}'
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -30,7 +30,7 @@ class Order(Struct, forbid_unknown_fields=True):
 class Door:
     """Answers on 127.0.0.1."""
 
-    def __init__(self, kill: Callable[[str, str], object], status: Callable[[], object]) -> None:
+    def __init__(self, kill: Callable[[str, str], Awaitable[object]], status: Callable[[], object]) -> None:
         """Prepare.
 
         Args:
@@ -73,7 +73,7 @@ class Door:
             order = msgspec.json.decode(await request.read() or b"{}", type=Order)
         except msgspec.MsgspecError as error:
             return _json({"error": str(error)}, 400)
-        return _json(self._kill(f"HTTP {order.who}".strip(), order.reason or "asked for over HTTP"), 200)
+        return _json(await self._kill(f"HTTP {order.who}".strip(), order.reason or "asked for over HTTP"), 200)
 
     async def _on_status(self, request: web.Request) -> web.Response:
         refused = self._refuse(request)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-ACCESS_KEY, SECRET_KEY = "mexc_access_key", "mexc_secret_key"
+ACCESS_KEY, SECRET_KEY = "mexc_access_key", "mexc_secret_key"  # names of files  # pragma: allowlist secret
 DEFAULT_URL = "https://api.mexc.com"
 TIMEOUT_S = 12.0
 MAX_BYTES = 16 * 1024 * 1024

@@ -21,7 +21,7 @@ from typing import IO, Final
 
 import msgspec
 
-from claire.latch.kill import Killed, kill
+from claire.latch.kill import kill
 from claire.latch.latch import KILL
 from claire.latch.page import Flag, read
 from claire.model.errors import SafetyRefusal
@@ -35,6 +35,8 @@ HEART_S: Final = 10.0
 """Without a heartbeat for so long the latch is closed."""
 OBEY_S: Final = 0.5
 """How long the trading process may take to show that it has seen the latch closed."""
+DISK_S: Final = 0.5
+"""How long the disk may take before the sweep begins without it."""
 DIE_S: Final = 5.0
 """How long the kernel may take to end a process."""
 ASLEEP_S: Final = 1.0
@@ -108,10 +110,21 @@ class Sentinel:
         self._is_unwritable = False
         self.state = "armed"
 
-    def kill(self, who: str, reason: str) -> dict[str, object]:
-        """Close the latch; return what became of that."""
-        self._asked_ns = time.monotonic_ns()
-        done: Killed = kill(self._folder, who=who, reason=reason, now_ns=time.time_ns())
+    async def kill(self, who: str, reason: str) -> dict[str, object]:
+        """Close the latch; return what became of that. A disk that does not answer holds nothing up but durability."""
+        began_ns = self._asked_ns = time.monotonic_ns()
+        closing = asyncio.create_task(
+            asyncio.to_thread(kill, self._folder, who=who, reason=reason, now_ns=time.time_ns())
+        )
+        await asyncio.wait((closing,), timeout=DISK_S)
+        if not closing.done():
+            self._tell(
+                "problem", {"because": f"the disk has not answered for {DISK_S:g} s; what is closed may not be durable"}
+            )
+            flag = read(self._folder)
+            self._is_unwritable = flag.is_armed
+            return {"closed": not flag.is_armed, "durable": False, "why": flag.why}
+        done = closing.result()
         if not done.is_closed:
             # the gate stays open, so whoever stands behind it has to go
             self._is_unwritable = True
@@ -122,7 +135,7 @@ class Sentinel:
             "was_closed": done.was_closed,
             "why": done.flag.why,
             "problems": done.problems,
-            "latch_us": (time.monotonic_ns() - self._asked_ns) // 1000,
+            "latch_us": (time.monotonic_ns() - began_ns) // 1000,
         }
 
     def status(self) -> dict[str, object]:
@@ -146,7 +159,7 @@ class Sentinel:
                 self.state, swept = "armed", None
                 reason = self._heart_trouble(flag)
                 if reason:
-                    self.kill("sentinel", reason)
+                    await self.kill("sentinel", reason)
                     continue
             elif swept != flag.generation:
                 try:
@@ -198,7 +211,7 @@ class Sentinel:
         if (
             flag.problem and not self._is_unwritable
         ):  # whatever it is, it shall last until somebody arms the account again
-            self.kill("sentinel", flag.problem)
+            await self.kill("sentinel", flag.problem)
             flag = read(self._folder)
         self._tell(
             "killed",
