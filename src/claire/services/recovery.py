@@ -15,7 +15,7 @@ from msgspec import Struct
 from claire.adapters.config import canonical, restore
 from claire.adapters.config.schema import Settings
 from claire.adapters.journal.disk import REAL_DISK, Disk, write_durably
-from claire.adapters.journal.entries import Adjusted, Decided, Entry, External, Header, Report, Resumed
+from claire.adapters.journal.entries import Adjusted, Decided, End, Entry, External, Fed, Gated, Header, Report, Resumed
 from claire.adapters.journal.readback import ReadBack, read_back
 from claire.adapters.journal.reader import JournalReader, Mark
 from claire.adapters.journal.runlock import RunLock
@@ -23,7 +23,7 @@ from claire.adapters.journal.writer import JournalWriter, Policy
 from claire.adapters.store.committed import CommittedRun, committed_run
 from claire.adapters.store.ledger import SqlLedger
 from claire.adapters.venues.mexc.restored import Booked, Restored, Standing
-from claire.engine.compare import Comparison
+from claire.engine.compare import Comparison, Difference
 from claire.engine.externals import ExternalMove
 from claire.engine.ports import Input, Recorded, Recorder, Venue
 from claire.engine.saving import from_bytes
@@ -31,7 +31,7 @@ from claire.engine.tally import Tally
 from claire.latch.steps import Step, no_step
 from claire.model.books import PortfolioSnapshot, Position, Posting
 from claire.model.decisions import Adjustment, Intent, VenueReport
-from claire.model.errors import JournalError, ReplayError, UsageError
+from claire.model.errors import JournalError, LedgerError, ReplayError, UsageError
 from claire.model.market import Candle
 from claire.model.money import decimal_text, plain_text
 from claire.model.orders import OrderState
@@ -108,18 +108,28 @@ class Notes:
         self.tally = Tally(header.instruments)
         self.intents: dict[int, Intent] = {}
         self.fills: dict[int, list[VenueReport]] = {}
+        self.gated: dict[int, int] = {}
+        """Orders that stood at the gate, and when last, in milliseconds of the venue's time."""
+        self.ended: End | None = None
+        """How the process before ended in order, if it did."""
         self.settings_json = header.config_json
         """What the run went by last."""
 
     def see(self, entry: Entry) -> None:
         """Take one entry of the journal."""
-        kind = type(entry)
-        if kind is Decided:
-            self.decided(entry.input_no, entry.event)  # type: ignore[union-attr]  # narrowed one line above
-        elif kind is Report and entry.report.trade_id:  # type: ignore[union-attr]
-            self.fills.setdefault(entry.report.order_no, []).append(entry.report)  # type: ignore[union-attr]
-        elif kind is Resumed:
-            self.settings_json = entry.settings_json or self.settings_json  # type: ignore[union-attr]
+        if type(entry) is Fed:  # nearly all of a live run
+            return
+        if isinstance(entry, Decided):
+            self.decided(entry.input_no, entry.event)
+        elif isinstance(entry, Report):
+            if entry.report.trade_id:
+                self.fills.setdefault(entry.report.order_no, []).append(entry.report)
+        elif isinstance(entry, Gated):
+            self.gated[entry.order_no] = entry.ts_ms
+        elif isinstance(entry, End):
+            self.ended = entry
+        elif isinstance(entry, Resumed):
+            self.settings_json = entry.settings_json or self.settings_json
 
     def decided(self, input_no: int, event: Recorded) -> None:
         """Take one decision."""
@@ -170,6 +180,7 @@ def reopened(
             mark = None if committed is None else committed.mark
             back = read_back(run_dir, code=code, mark=mark, see=notes.see)
             step("recover.read")
+            _refuse_older_ledger(run_dir, notes, committed or NOTHING)
             until_read.pop_all()  # from here on the journal holds the lock
         journal = stack.enter_context(
             JournalWriter.resume(
@@ -231,6 +242,11 @@ def continued(
     """
     step("recover.begin")
     run_dir = go_on.run_dir
+    if venue is None and (go_on.adjustments or go_on.externals):
+        raise UsageError(
+            f"run {run_dir.name} trades on paper, where nobody else touches the account: --adjust and --external have nothing to"
+            f" correct"
+        )
     venue_name = PAPER_VENUE if venue is None else "mexc"
     with reopened(run_dir, settings, venue_name, in_batches=False, disk=disk, step=step) as again:
         refuse_other_rules(again.header, market)
@@ -319,9 +335,22 @@ def check(comparison: Comparison, header: Header) -> None:
     if comparison.difference is not None:
         raise ReplayError(
             f"run {header.run_id} cannot be gone on with: this program decides otherwise than the one that wrote its journal"
-            f" (claire {header.code}), first at {comparison.difference}. Nothing was sent. Go on with that version, or look"
-            f" at it: claire replay {header.run_id}"
+            f" (claire {header.code}). {_said(comparison.difference)}. Nothing was sent. Go on with that version, or look at it:"
+            f" claire replay {header.run_id}"
         )
+
+
+def _said(difference: Difference) -> str:
+    """Say the first difference in a sentence."""
+    then, now = difference.recorded, difference.replayed
+    if then is None or now is None:
+        what = (then or now or {}).get("event", "nothing")
+        has = "is not decided any more" if now is None else "is decided, where nothing was"
+        return f"Decision {difference.decision} (input {difference.input_no}), {what}, {has}"
+    fields = [f"{name} {then.get(name)} → {now.get(name)}" for name in difference.fields]
+    return (
+        f"First at decision {difference.decision} (input {difference.input_no}), {then['event']}: {', '.join(fields)}"
+    )
 
 
 class CatchUp:
@@ -393,6 +422,21 @@ def restored_orders(
         )
         found.append(Restored(intent, state, kind, booked, "" if order is None else order.venue_order_id))
     return tuple(found)
+
+
+def _refuse_older_ledger(run_dir: Path, notes: Notes, committed: CommittedRun) -> None:
+    """Refuse a ledger that lacks what was durable in it before an order came to the gate.
+
+    Raises:
+        LedgerError: it is a copy from before; by it, orders that are at the venue would seem never sent.
+    """
+    for order_no in notes.gated:
+        if committed.order_states.get(order_no, OrderState.INTENT) is OrderState.INTENT:
+            raise LedgerError(
+                f"{run_dir / LEDGER}: is older than the journal: order {order_no} stood at the gate, and this ledger does not"
+                f" know that it was to be sent. Nothing was started. Put the newest ledger of the run back; without one, look at"
+                f" the venue's orders, sell by hand what the run owns, and start a new run"
+            )
 
 
 def _refuse_other_capital(before: Settings, after: Settings) -> None:
