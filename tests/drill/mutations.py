@@ -11,24 +11,39 @@ from typing import Any
 import pytest
 from msgspec import Struct, structs
 
+from claire.adapters.journal.writer import JournalWriter
 from claire.adapters.store.ledger import SqlLedger
 from claire.adapters.venues.mexc import orders as venue_orders
 from claire.adapters.venues.mexc.fills import FillBook, Way
 from claire.adapters.venues.mexc.orders import Found, MexcOrders
 from claire.adapters.venues.mexc.queries import MexcQueries
+from claire.adapters.venues.mexc.restored import Recovered, Standing
 from claire.adapters.venues.mexc.trading import MexcTrading, Refused, Unknown
+from claire.adapters.venues.mexc.venue import MexcVenue
+from claire.drill.disk import SimDisk
 from claire.drill.simulation import Plan
 from claire.drill.weather import Climate
+from claire.latch.epoch import AccountLock
 from claire.model.books import Position
 from claire.model.decisions import OrderEvent
-from claire.model.orders import OrderState
+from claire.model.orders import OrderLife, OrderState
+from claire.services import recovery
 from claire.stages.risk import Risk
 
-CALM = Plan(storm_s=150.0, healing_s=60.0, submits=15, patience_s=300.0, climate=Climate(crashes=0, disk=0.0))
+CALM = Plan(
+    storm_s=150.0, healing_s=60.0, submits=15, patience_s=300.0, climate=Climate(crashes=0, disk=0.0, usurpers=0.0)
+)
 """Lost answers, lost pushes and the rest, but no crash."""
 
-HALTING = Plan(storm_s=200.0, healing_s=60.0, submits=15, patience_s=400.0, climate=Climate(crashes=6, disk=0.5))
+HALTING = Plan(
+    storm_s=200.0, healing_s=60.0, submits=15, patience_s=400.0, climate=Climate(crashes=6, disk=0.0, usurpers=0.0)
+)
 """The same with many crashes."""
+
+REPLACED = Plan(
+    storm_s=150.0, healing_s=60.0, submits=15, patience_s=300.0, climate=Climate(crashes=0, disk=0.0, usurpers=1.0)
+)
+"""The same, and another process takes the account over."""
 
 
 class Mutation(Struct, frozen=True):
@@ -161,6 +176,54 @@ def _found_is_told(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(venue_orders.MexcOrders, "_look_until_told", look_until_told)
 
 
+def _old_epoch_accepted(patch: pytest.MonkeyPatch) -> None:
+    """Who was replaced while it slept goes on sending."""
+    patch.setattr(AccountLock, "is_current", lambda *_: True)
+
+
+def _recovery_skips_orders(patch: pytest.MonkeyPatch) -> None:
+    """A restart takes the orders of before for what the books say."""
+
+    async def recover(*_: Any, **__: Any) -> Recovered:
+        return Recovered()
+
+    patch.setattr(MexcVenue, "recover", recover)
+
+
+def _sent_is_not_sent(patch: pytest.MonkeyPatch) -> None:
+    """An order about which nothing is known after a crash was not sent."""
+    real = recovery.restored_orders
+
+    def restored_orders(*given: Any) -> Any:
+        return tuple(
+            structs.replace(one, kind=Standing.NOT_SENT) if one.kind is Standing.RESOLVE else one
+            for one in real(*given)
+        )
+
+    patch.setattr(recovery, "restored_orders", restored_orders)
+
+
+def _torn_tail_not_cut(patch: pytest.MonkeyPatch) -> None:
+    """What a crash left half written stays in the middle of the journal."""
+    patch.setattr(SimDisk, "truncate", lambda *_: None)
+
+
+def _booked_fills_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Nobody knows which executions are in the books: not who hears them, nor who keeps the orders."""
+    real = OrderLife.fill
+
+    def fill(self: OrderLife, trade_id: str, quantity_lots: int) -> bool:
+        return real(self, f"{trade_id}/{len(self.trade_ids)}", quantity_lots)
+
+    patch.setattr(FillBook, "restore", lambda *_: None)
+    patch.setattr(OrderLife, "fill", fill)
+
+
+def _fsync_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The journal is handed to the operating system, and that is that."""
+    patch.setattr(JournalWriter, "_fsync", lambda *_: None)
+
+
 MUTATIONS = (
     Mutation("send before commit", _send_before_commit),
     Mutation("resend on timeout", _resend_on_timeout),
@@ -173,4 +236,10 @@ MUTATIONS = (
     Mutation("late fill ignored", _late_fill_ignored),
     Mutation("silence is peace", _silence_is_peace),
     Mutation("found is told", _found_is_told),
+    Mutation("old epoch accepted", _old_epoch_accepted, REPLACED),
+    Mutation("recovery skips orders", _recovery_skips_orders, HALTING),
+    Mutation("sent is not sent", _sent_is_not_sent, HALTING),
+    Mutation("torn tail not cut", _torn_tail_not_cut, HALTING),
+    Mutation("booked fills forgotten", _booked_fills_forgotten, HALTING),
+    Mutation("fsync forgotten", _fsync_forgotten, HALTING),
 )

@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 BEAT_S: Final = 0.1
 
+SENDING: Final = "send.before"
+"""The boundary behind which an order is on the wire."""
+
 STARTED: Final = "recover.done"
 """The boundary behind which a life trades."""
 
@@ -76,6 +79,10 @@ class Host:
         """Boundaries passed when the start was over."""
         self.trace: list[str] | None = None
         """Their names in order, where somebody wants to know."""
+        self.is_usurped = False
+        """Whether a newer process trades the account."""
+        self.sent_in_vain = 0
+        """Orders that were written all the same."""
         self.crash_at = 0
         """The boundary at which the power goes; 0: at none."""
         self.crashed_at = ""
@@ -84,6 +91,7 @@ class Host:
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._transports: list[asyncio.Transport] = []
         self._kept: dict[Path, bytes] = {}
+        self._is_buried = False
         since_boot_ns = rng.randrange(10**9, 10**15)
         boot_ns = loop.now_ns()
         self.machine = Machine(
@@ -112,6 +120,8 @@ class Host:
             self.trace.append(name)
         if name == STARTED:
             self.recovery_steps = self.steps
+        elif name == SENDING and self.is_usurped:
+            self.sent_in_vain += 1
         if self.steps == self.crash_at:
             self.power_off(name)
             raise SimCrash(name)
@@ -131,7 +141,7 @@ class Host:
 
     def power_off(self, where: str = "between two steps") -> None:
         """Pull the plug: files are as they are durable, connections end, nothing has an effect any more."""
-        if self.is_off:
+        if self.is_off or self._is_buried:
             return
         self.is_off = True
         self.crashed_at = where
@@ -156,6 +166,7 @@ class Host:
                 await asyncio.wait(tasks, timeout=1.0)
                 await asyncio.sleep(0)
         self.disk.release()
+        self._is_buried = True
         if self.is_off:
             for path in sorted(self.folder.rglob("*")):
                 if path.is_file():

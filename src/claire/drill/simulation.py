@@ -29,12 +29,14 @@ from claire.drill.virtual import Deadlock, VirtualLoop, run_virtually
 from claire.drill.weather import Climate, Outage, Weather, draw
 from claire.engine.pipeline import Pipeline
 from claire.gateway.signer import Keys
+from claire.latch.epoch import EPOCH
 from claire.mexcsim import SimConfig, Simulator
 from claire.mexcsim.flow import FlowSettings
 from claire.mexcsim.symbols import BUILT_IN
 from claire.model.decisions import TradingState
 from claire.model.errors import ClaireError
 from claire.model.orders import Evidence
+from claire.services.account import ACCOUNTS
 from claire.services.keeping import LEDGER
 from claire.services.replay import replay
 
@@ -49,6 +51,12 @@ ACCESS, SECRET = "drill-key", "drill-secret"  # pragma: allowlist secret
 
 LEAST_S: Final = 12.0
 """How long a life lasts at least."""
+
+MOST_RELAPSES: Final = 3
+"""How often it may stop in good weather before nobody waits for it any more."""
+
+USURPED_S: Final = 8.0
+"""How long a process that was replaced goes on trying."""
 
 RESTART_S: Final = 2.0
 """How long a process that stopped by itself stays down."""
@@ -81,7 +89,9 @@ DENSE: Final = Plan(threshold_pct=(0.05, 0.12), submits=100)
 """Many orders per seed."""
 
 BEYOND_THE_FENCE: Final = Plan(
-    climate=Climate(unknown=(0.2, 0.3), ways=(2,), accept_late_ms=(12_000, 20_000), others=False, crashes=0, disk=0.0),
+    climate=Climate(
+        unknown=(0.2, 0.3), ways=(2,), accept_late_ms=(12_000, 20_000), others=False, crashes=0, disk=0.0, usurpers=0.0
+    ),
     exceeds_fence=True,
     storm_s=200.0,
     submits=3,
@@ -164,6 +174,7 @@ class _Story:
         self._passed: Counter[str] = Counter()
         self._alerts: Counter[str] = Counter()
         self._storm_ended_s = 0.0
+        self._relapses = 0
 
     async def tell(self, loop: VirtualLoop) -> None:
         """Run it."""
@@ -212,16 +223,16 @@ class _Story:
     async def _lives(self, sim: Simulator) -> None:
         """Start Claire, again and again, until one of its lives reaches the end of the story."""
         crashes = list(zip(self._weather.crashes, self._weather.loses_requests, strict=True))
-        hosts: list[Host] = []
+        number = 0
         plan = self._plan
         life = Life(self._settings, Keys(ACCESS, SECRET), self._runs, self._is_over, self._see, self._alert)
         while True:
             host = self._boot()
-            hosts.append(host)
-            host.trace = [] if plan.traces and len(hosts) == 1 else None
-            if len(hosts) <= len(plan.crash_at):
-                host.crash_at = plan.crash_at[len(hosts) - 1]
-            if crashes:
+            number += 1
+            host.trace = [] if plan.traces and number == 1 else None
+            if number <= len(plan.crash_at):
+                host.crash_at = plan.crash_at[number - 1]
+            elif crashes:
                 (at_s, steps, _), _ = crashes[0]
                 self._loop.call_at(max(at_s, self._loop.time() + 0.5), _arm, host, steps)
             work = host.start(live_once(host, life))
@@ -230,20 +241,15 @@ class _Story:
             died.cancel()
             off_s = RESTART_S
             if host.is_off:
+                self._oracle.pipeline = None
                 self.outcome.crashes += 1
                 self.outcome.crashed_at.append(host.crashed_at)
-                if crashes:
+                if crashes and number > len(plan.crash_at):
                     (_, _, off_s), is_lost = crashes.pop(0)
                     if is_lost:
                         sim.lose_requests()
-            if host.is_off:
-                self._oracle.pipeline = None
             await host.bury()
-            self._passed.update(host.passed)
-            if len(hosts) == 1 and host.trace is not None:
-                self.outcome.first_life = host.trace
-            if len(hosts) == 2:
-                self.outcome.recovery_steps = host.recovery_steps or host.steps
+            self._count(host, number)
             if not host.is_off and self._ended(work):
                 return
             self._oracle.pipeline = None
@@ -251,6 +257,17 @@ class _Story:
                 self._oracle.note("Claire does not come back")
                 return
             await asyncio.sleep(off_s)
+
+    def _count(self, host: Host, number: int) -> None:
+        """Take in what a life leaves behind."""
+        self._passed.update(host.passed)
+        host.passed.clear()
+        if host.sent_in_vain:
+            self._oracle.note(f"{host.sent_in_vain} orders were sent by a process that a newer one had replaced")
+        if number == 1 and host.trace is not None:
+            self.outcome.first_life = host.trace
+        if number == 2:
+            self.outcome.recovery_steps = host.recovery_steps or host.steps
 
     def _boot(self) -> Host:
         self._booted_s = self._loop.time()
@@ -274,6 +291,9 @@ class _Story:
             return True
         elif self._storm_ended_s and self._loop.time() > self._storm_ended_s + self._plan.healing_s / 2:
             self._oracle.note(f"Claire stops in good weather: {error}")
+            self._relapses += 1
+            if self._relapses > MOST_RELAPSES:
+                return True
         self.outcome.stops += 1
         self._alerts[f"stopped: {type(error).__name__}"] += 1
         return False
@@ -303,6 +323,7 @@ class _Story:
     async def _watch(self, sim: Simulator) -> None:
         """Each virtual second: let the weather happen, and look."""
         outages = list(self._weather.outages)
+        usurpers = list(self._weather.usurpers)
         full: Outage | None = None
         while True:
             await asyncio.sleep(1.0)
@@ -320,11 +341,21 @@ class _Story:
                     full = outage
                 else:
                     self._host.disk.failing_syncs = 1
+            if usurpers and now_s >= usurpers[0] and self._oracle.pipeline is not None:
+                usurpers.pop(0)
+                self._usurp()
             is_full = full is not None and now_s < full.at_s + full.for_s and not self._storm_ended_s
             self._host.disk.is_full = is_full
             if self._storm_ended_s:
                 self._host.disk.failing_syncs = 0
             self._oracle.look()
+
+    def _usurp(self) -> None:
+        """Let another process begin the account's next epoch; after a while this one's computer is switched off."""
+        epoch = self._runs / ACCOUNTS / self._settings.account.id / EPOCH
+        epoch.write_bytes(b"%d\n" % (int(epoch.read_bytes()) + 1))
+        self._host.is_usurped = True
+        self._loop.call_later(USURPED_S, self._host.power_off)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ class Weather(Struct, frozen=True):
     outages: tuple[Outage, ...]
     skew_ms: int
     """How far the computer's clock is ahead."""
+    usurpers: tuple[float, ...]
+    """When another process takes the account over, without the lock: this one may send no more."""
     loses_requests: tuple[bool, ...]
     """Of each crash: whether what was on its way to the venue is lost with it."""
 
@@ -56,6 +58,8 @@ class Climate(Struct, frozen=True, kw_only=True):
     """Ways to lose an answer, as numbered in `_orders`; empty: some are drawn."""
     others: bool = True
     """Whether anything else goes wrong."""
+    usurpers: float = 0.15
+    """Chance that another process takes the account over for a while."""
     accept_late_ms: tuple[int, int] = (100, 2_400)
     """How late an order is accepted whose answer was lost."""
 
@@ -80,6 +84,7 @@ def draw(rng: random.Random, climate: Climate, storm_s: float) -> Weather:
         tuple(crashes),
         tuple(sorted(outages, key=lambda outage: outage.at_s)),
         rng.randint(-80, 80),
+        (rng.uniform(20.0, storm_s - 20),) if rng.random() < climate.usurpers else (),
         tuple(rng.random() < 0.5 for _ in crashes),
     )
 
