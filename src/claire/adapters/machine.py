@@ -39,10 +39,13 @@ class Machine(Struct, frozen=True):
     step: Step = no_step
     """Called at every boundary of the order path (latch/steps.py)."""
 
+    has_operator: bool = False
+    """Whether somebody may talk to the process, through a socket in its run directory."""
+
     def monotonic_s(self) -> float:
         """Monotonic time in seconds, for durations."""
         return self.monotonic_ns() / 1e9
 
 
-THIS_MACHINE: Final = Machine()
+THIS_MACHINE: Final = Machine(has_operator=True)
 """The computer that this process runs on."""

@@ -270,8 +270,14 @@ class ControlEvent(Struct, frozen=True, tag_field="event", tag="control"):
     """ACTIVE: the source's lock is taken back."""
     reason: str
     operator: str
-    """The source: ``feed``, ``reconciliation``, ``late live``, ``operator:NAME`` …"""
+    """The source: ``feed``, ``reconciliation``, ``late live``, ``operator:NAME``, ``daily loss`` …"""
     ts_event_ns: int
+    symbol: str = ""
+    """The lock holds for this symbol alone; empty: for all."""
+    strategy_id: str = ""
+    """The lock holds for this strategy alone; empty: for all."""
+    until_ns: int = 0
+    """Market time at which the lock is over by itself; 0: until its source or an operator takes it back."""
 
 
 class Adopted(Struct, frozen=True, tag_field="event", tag="adopted"):

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -28,8 +28,10 @@ from claire.services.adjusting import adjustment_of
 from claire.services.asking import Asking
 from claire.services.beginning import Begun, Saved
 from claire.services.connecting import connect
+from claire.services.door import Door
 from claire.services.feeding import Feed, encode_input, pass_on
 from claire.services.keeping import Keeping, RunResult
+from claire.services.operating import operating
 from claire.services.outside import Outside
 from claire.services.reconciliation import Reconciliation
 from claire.services.recovery import RESTART, GoOn, adjusted_of, external_of
@@ -85,16 +87,33 @@ class LiveRun:
         self.step("report.after")
         self.pipeline.report(report)
 
-    def control(self, source: str, state: TradingState, reason: str) -> None:
+    def control(self, source: str, state: TradingState, reason: str, symbol: str = "") -> None:
         """Journal what somebody says about the trading state, then let the pipeline have it; said twice it counts once."""
         locks = self.pipeline.stages.risk.state.locks
         if locks[source].state is state if source in locks else state is TradingState.ACTIVE:
             return
-        event = ControlEvent(state, reason, source, self._pass())
+        event = ControlEvent(state, reason, source, self._pass(), symbol)
         self._journal.controlled(event)
         self.pipeline.control(event)
         if state is not TradingState.ACTIVE:
             self._ledger.alert(event.ts_event_ns, "critical", source, f"{state}: {reason}")
+
+    def ask(
+        self,
+        what: Literal["close", "cancel", "release"],
+        operator: str,
+        reason: str,
+        *,
+        symbol: str = "",
+        order_no: int = 0,
+    ) -> None:
+        """Journal what an operator asks for, then let the pipeline have it."""
+        asked = Asked(what, operator, reason, self._pass(), symbol, order_no)
+        self._journal.commanded(asked)
+        self.step("asked")
+        self.pipeline.ask(asked)
+        about = symbol or (f"order {order_no}" if order_no else "all")
+        self._ledger.alert(asked.ts_event_ns, "info", f"operator {what}", f"{about}, asked by {operator}: {reason}")
 
     def resume(self, begun: Begun) -> None:
         """Journal that this process goes on with the run, then let the pipeline know."""
@@ -141,9 +160,7 @@ class LiveRun:
         """
         for source in go_on.releases:
             if source == RESTART:
-                asked = Asked("release", go_on.operator, go_on.reason, self._pass())
-                self._journal.commanded(asked)
-                self.pipeline.ask(asked)
+                self.ask("release", go_on.operator, go_on.reason)
                 continue
             locks = self.pipeline.stages.risk.state.locks
             if source not in locks:
@@ -228,8 +245,13 @@ async def run_live(
         if go_on is not None:
             run.release(go_on, reconciliation)
         machine.step("recover.done")
+        door = None
+        if machine.has_operator:
+            mode = begun.settings.mode.value
+            opening_door = operating(run, kept.run_dir, mode=mode, outside=outside, reconciliation=reconciliation)
+            door = await stack.enter_async_context(opening_door)
         started = machine.monotonic_s()
-        loop = _Loop(run, feed, outside, kept, machine, snapshot_s, on_progress, should_stop)
+        loop = _Loop(run, feed, outside, kept, machine, snapshot_s, on_progress, should_stop, door)
         ended = await loop.drive(duration_s)
         if outside is not None:
             await outside.venue.settle(SETTLE_S)
@@ -262,8 +284,10 @@ class _Loop:
         snapshot_s: float,
         on_progress: Callable[[Pipeline], None] | None,
         should_stop: Callable[[], bool],
+        door: Door | None,
     ) -> None:
         self._run = run
+        self._door = door
         self._feed = feed
         self._venue = None if outside is None else outside.venue
         self._kept = kept
@@ -289,6 +313,8 @@ class _Loop:
                 self._run.beat()
                 if self._venue is not None:
                     self._venue.check()
+                if self._door is not None:
+                    self._door.check()
                 self._keep(monotonic())
                 if self._on_progress:
                     self._on_progress(self._run.pipeline)
