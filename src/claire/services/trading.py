@@ -14,7 +14,7 @@ from claire.gateway.signer import Keys
 from claire.services.account import ACCOUNTS, no_account, opened_account
 from claire.services.beginning import fresh
 from claire.services.keeping import RunResult, new_run_id
-from claire.services.live import SNAPSHOT_S, run_live
+from claire.services.live import run_live
 from claire.services.mexc import OpenMexc, Universe, open_mexc
 from claire.services.recovery import GoOn, continued
 
@@ -42,7 +42,7 @@ async def trade_live(
     should_stop: Callable[[], bool] = lambda: False,
     watching: Watching | None = None,
     machine: Machine = THIS_MACHINE,
-    snapshot_s: float = SNAPSHOT_S,
+    snapshot_s: float | None = None,
 ) -> RunResult:
     """Trade until the end of `duration_s`, until asked to stop, or until something fails.
 
@@ -59,7 +59,7 @@ async def trade_live(
         should_stop: Asked now and then; the run then ends in order.
         watching: Who looks on.
         machine: The computer that this process runs on.
-        snapshot_s: How often the pipeline's state is saved; 0: never.
+        snapshot_s: How often the pipeline's state is saved; 0: never; None: as `settings` say.
 
     Raises:
         SafetyRefusal: another process trades the account, or an earlier run left something behind.
@@ -121,7 +121,7 @@ async def trade_live(
                 outside=opened.outside,
                 now_ns=opened.now_ns,
                 machine=machine,
-                snapshot_s=snapshot_s,
+                snapshot_s=float(settings.journal.snapshot_s) if snapshot_s is None else snapshot_s,
                 go_on=go_on,
                 duration_s=duration_s,
                 counters=opened.counters,

@@ -300,6 +300,13 @@ class JournalSettings(Section):
         Keep.ALL, "Inputs kept: all of them, those that decided something, or none. Decisions are always kept."
     )
     keep_days: Count = _key(0, "How long runs are kept (0: for ever).", unit="days", ge=0, le=36_500)
+    snapshot_s: Count = _key(
+        60,
+        "How often a live run saves its state, so that going on with it need not repeat all of it (0: never).",
+        unit="seconds",
+        ge=0,
+        le=86_400,
+    )
     segment_mb: Count = _key(64, "Size at which a journal segment is closed and compressed.", unit="MB", ge=1, le=4096)
 
 
