@@ -7,6 +7,7 @@ budget of its own, needs neither database nor ledger, and never sells.
 """
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - asyncio loads it when it is first used, and that would be the kill
 import contextlib
 import fcntl
 import os
