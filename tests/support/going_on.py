@@ -71,6 +71,8 @@ class Market:
     def __init__(self, sim: Simulator) -> None:
         self.ticks = 10_000
         self.is_open = True
+        self.ask_lots = 1_000_000
+        """What can be bought at once; 0: only what whoever trades just now takes."""
         self._sim = sim
         self._quotes: list[Any] = []
         book = sim.venue.exchange.markets[SYMBOL].book
@@ -94,8 +96,8 @@ class Market:
             if not order.status.is_final:
                 exchange.cancel(order, now_ms)
         self._quotes = [
-            exchange.rest_for_house(market, side, self.ticks + offset, 1_000_000, now_ms)
-            for side, offset in ((Side.BUY, -SPREAD), (Side.SELL, SPREAD))
+            exchange.rest_for_house(market, side, self.ticks + offset, lots, now_ms)
+            for side, offset, lots in ((Side.BUY, -SPREAD, 1_000_000), (Side.SELL, SPREAD, self.ask_lots or 3))
         ]
         wanted = NewOrder(symbol=SYMBOL, side=Side.BUY, kind=Kind.IOC, price=self.ticks + SPREAD, lots=3)
         exchange.place_for_house(wanted, now_ms)
@@ -154,10 +156,18 @@ class World:
         """Of the newest run."""
         return sorted(path for path in self.runs.iterdir() if (path / "journal").is_dir())[-1]
 
+    @property
+    def words(self) -> dict[str, str]:
+        """What is configured, unless a test says otherwise."""
+        return {
+            "mexc.rest_url": f"unix:{self._folder / 'venue'}",
+            "mexc.ws_url": "ws://localhost/ws",
+            **PARAMETERS,
+        }
+
     def settings(self, *more: str, **changed: str) -> Settings:
         """The configuration, with these changes."""
-        words = {"mexc.rest_url": f"unix:{self._folder / 'venue'}", "mexc.ws_url": "ws://localhost/ws"}
-        assignments = [f"{name}={value}" for name, value in (words | PARAMETERS | changed).items()]
+        assignments = [f"{name}={value}" for name, value in (self.words | changed).items()]
         return load(
             assignments=[*assignments, *more], symbols=[SYMBOL], strategy="momentum", mode=self.mode, environ={}
         ).settings

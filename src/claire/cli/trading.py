@@ -181,7 +181,7 @@ def _go_on(request: Request) -> int:
     header = header_of(run_dir)
     if not is_live(header.source):
         return _go_on_with_market(request, run_dir)
-    given = _load(request, "").settings if request.config is not None else None
+    given = _load(request, header.mode).settings if request.config is not None else None
     settings = settings_of(run_dir, given, request.assignments)
     from claire.cli.live import run_mexc
     from claire.services.mexc import Universe

@@ -76,10 +76,11 @@ def settings_of(run_dir: Path, given: Settings | None, assignments: Sequence[str
     Raises:
         ClaireError: the run cannot be read, or a change does not fit.
     """
-    if given is not None:
-        return given
     now = run_dir / CONFIG_NOW
-    return restore(now.read_text() if now.exists() else JournalReader(run_dir).header.config_json, assignments).settings
+    before = now.read_text() if now.exists() else JournalReader(run_dir).header.config_json
+    settings = restore(before, assignments).settings if given is None else given
+    _refuse_other_capital(restore(before).settings, settings)
+    return settings
 
 
 def header_of(run_dir: Path) -> Header:
@@ -268,7 +269,6 @@ def continued(
         text = canonical(settings)
         orphans = REDUCE_ONLY if go_on.reduces_orphans else go_on.adopt
         if text != notes.settings_json:
-            _refuse_other_capital(assembly.settings, settings)
             refuse_orphans(assembly, settings, orphans)
             write_durably(run_dir / CONFIG_NOW, text.encode() + b"\n", disk)
         yield Begun(

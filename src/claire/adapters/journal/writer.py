@@ -288,8 +288,11 @@ class JournalWriter:
         self._keep(Passed(ts_ns))
 
     def controlled(self, event: ControlEvent) -> None:
-        """Keep a change of the trading state from outside the feed, before the pipeline has it."""
-        self._keep(Controlled(event))
+        """Keep a change of the trading state from outside the feed, before the pipeline has it; durable when this returns.
+
+        A halt that a power cut took back would let a run trade on that somebody, or a check, had stopped.
+        """
+        self._keep(Controlled(event), durably=True)
 
     def commanded(self, event: Asked) -> None:
         """Keep what an operator asks for, before the pipeline has it; it is durable when this returns."""
