@@ -23,6 +23,8 @@ STATES: Final = {
 WITHOUT_ORDER: Final = ("NOT_SENT", "REJECTED", "ABSENT")
 """States here of an order that the venue does not have."""
 OVER: Final = ("FILLED", "CANCELED", "EXPIRED", "REJECTED", "ABSENT", "NOT_SENT")
+CONTRADICTIONS: Final = ("GATE_POSITION", "GATE_REPEATED", "GATE_UNAPPROVED")
+"""Refusals of the gate that have no place in a run whose books are right."""
 TYPES: Final = {"IMMEDIATE_OR_CANCEL": "IOC", "FILL_OR_KILL": "FOK"}
 Row = dict[str, Any]
 
@@ -54,6 +56,7 @@ def differences(
             *_balances(tables["postings"], account, start),
             *_reservations(tables),
             *_other_hands(tables),
+            *_refusals(tables),
         ]
 
 
@@ -214,6 +217,13 @@ def _other_hands(tables: Mapping[str, list[Row]]) -> Iterator[str]:
             yield f"{row['asset']}: {row['amount']} taken for an external {row['kind']} ({row['evidence_id']})"
     for row in tables.get("adjustments", ()):
         yield f"{row['asset']}: the books were adjusted by {row['amount']}"
+
+
+def _refusals(tables: Mapping[str, list[Row]]) -> Iterator[str]:
+    """What the gate refused, though risk had approved it: the two see other positions or other orders."""
+    for row in tables["orders"]:
+        if row.get("code") in CONTRADICTIONS:
+            yield f"{row['client_order_id']}: {row['side']}: the gate said {row['code']}: {row['reason']}"
 
 
 def _total(balance: Mapping[str, str] | None) -> Decimal:

@@ -40,8 +40,10 @@ OFTEN: Final = (
     "max_hold_s=2",
     "allocation.mode=full",
     "risk.position_pct=0.2",
+    "journal.snapshot_s=2",
 )
-"""With these nearly every rise is traded, in orders that take several levels of the book and are small beside the account."""
+"""With these nearly every rise is traded, in orders that take several levels of the book and are small beside the account; the
+state is saved so often that a restart begins at a snapshot as often as at the start."""
 
 
 class Moment(StrEnum):

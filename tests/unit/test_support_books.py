@@ -234,6 +234,10 @@ Plant = Callable[[Both], object]
             ["BTC: 0.1 taken for an external trade (T9)"],
         ),
         (
+            lambda both: both.here["orders"][3].update(code="GATE_POSITION", side="SELL", reason="of 0 seen bought"),
+            ["C-4: SELL: the gate said GATE_POSITION: of 0 seen bought"],
+        ),
+        (
             lambda both: both.here["adjustments"].append({"asset": "BTC", "amount": "0.1"}),
             ["BTC: the books were adjusted by 0.1"],
         ),

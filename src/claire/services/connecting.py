@@ -68,10 +68,11 @@ async def connect(
 
 
 def held(pipeline: Pipeline) -> dict[str, Decimal]:
-    """Return what strategies hold, in base by symbol: what the gate lets be sold."""
-    found: dict[str, Decimal] = {}
-    for (_, symbol), position in pipeline.stages.portfolio.state.books.positions.items():
-        found[symbol] = found.get(symbol, Decimal(0)) + decimal_of(position.base_units)
+    """Return what strategies hold, in base by symbol, also where that is nothing: what the gate lets be sold."""
+    books = pipeline.stages.portfolio.state.books
+    found = dict.fromkeys(books.instruments, Decimal(0))
+    for (_, symbol), position in books.positions.items():
+        found[symbol] += decimal_of(position.base_units)
     return found
 
 
