@@ -17,11 +17,13 @@ import pytest
 from claire.adapters.config import Settings, load
 from claire.adapters.journal.entries import Adjusted, Commanded, Controlled, Resumed, Snapped
 from claire.adapters.journal.snapshots import SNAPSHOTS
+from claire.adapters.store.committed import mark_in
 from claire.model.decisions import TradingState
-from claire.model.errors import LedgerError, ReplayError, SafetyRefusal, UsageError
+from claire.model.errors import JournalError, LedgerError, ReplayError, SafetyRefusal, UsageError
 from claire.model.money import decimal_of, units_of
+from claire.services.account import ACCOUNTS, LastRun
 from claire.services.feeding import LiveMarket
-from claire.services.keeping import RunResult
+from claire.services.keeping import LEDGER, RunResult
 from claire.services.recovery import GoOn, continued, header_of, settings_of
 from claire.services.reexecution import Reexecution
 from claire.services.silent import SilentVenue
@@ -633,5 +635,98 @@ def test_an_account_with_something_left_is_not_traded_anew_unless_somebody_says_
         assert world.run_dir.name != first
         life = await world.traded(world.start())
         await world.end(life)
+
+    story(tell)
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged"])
+def test_a_run_directory_that_is_gone_or_damaged_does_not_make_what_it_left_nobodys(harm):
+    async def tell(world: World) -> None:
+        await with_position(world)
+        if harm == "gone":
+            world.run_dir.rename(world.runs.parent / "elsewhere")
+        else:
+            data = bytearray(segment(world.run_dir).read_bytes())
+            data[100] ^= 1
+            segment(world.run_dir).write_bytes(data)
+        error = await world.refused(world.start())
+        assert isinstance(error, SafetyRefusal)
+        assert ("is gone" in str(error)) is (harm == "gone")
+        assert "claire run --fresh" in str(error)
+        life = await world.traded(world.start(starts_anew=True))
+        assert not life.positions()
+
+    story(tell)
+
+
+# -- ends that were cut off --------------------------------------------------------------------------------------------
+
+
+def segment(run_dir: Path) -> Path:
+    """The last segment of a run's journal."""
+    return max((run_dir / "journal").glob("*.jrn"))
+
+
+@BOTH
+def test_an_end_that_was_cut_off_is_read_as_far_as_it_reaches_and_gone_on_with(mode):
+    """Also where what is left of it is nonsense, as after a power cut."""
+
+    async def tell(world: World) -> None:
+        await with_position(world)
+        mark = mark_in(world.run_dir / LEDGER, world.run_dir.name)
+        assert mark is not None
+        whole = segment(world.run_dir).read_bytes()
+        cut = len(whole)
+        for cut in range(len(whole) - 1, 0, -30):
+            segment(world.run_dir).write_bytes(whole[:cut])
+            if len(world.entries()) < mark.entries:
+                break
+            for tail in (b"", b"\xff" * 50, whole[cut + 1 :]):
+                segment(world.run_dir).write_bytes(whole[:cut] + tail)
+                result = world.replayed()
+                assert result.identical, (cut, tail)
+                assert result.truncated, (cut, tail)
+        segment(world.run_dir).write_bytes(whole[: cut + 30] + b"\xff" * 50)
+        life = await world.traded(world.go_on())
+        assert len(life.positions()) == 1
+        (resumed,) = [entry for entry in world.entries() if isinstance(entry, Resumed)]
+        assert resumed.cut_bytes >= 50
+        await world.market.move(-2)
+        assert not life.positions()
+        await finished(world, life)
+
+    story(tell, mode)
+
+
+def test_a_journal_that_ends_before_its_ledger_is_told_by_a_replay_and_refused_to_go_on():
+    async def tell(world: World) -> None:
+        await with_position(world)
+        path = segment(world.run_dir)
+        path.write_bytes(path.read_bytes()[:-900])
+        result = world.replayed()
+        assert result.identical
+        assert any("more was lost than a crash can lose" in note for note in result.notes)
+        error = await world.refused(world.go_on())
+        assert isinstance(error, JournalError)
+        assert "Orders may have been sent that the journal lost" in str(error)
+
+    story(tell)
+
+
+@pytest.mark.parametrize("left", ["nothing", "half an entry", "no journal"])
+def test_a_run_that_never_began_is_not_gone_on_with_and_a_new_one_may_begin(left):
+    async def tell(world: World) -> None:
+        assert await world.died(world.start(crash_at=1))
+        run_dir = world.runs / "20261120-1001-run"
+        run_dir.mkdir()
+        note = LastRun(run_dir.name, "whatever a process that was stopped leaves")
+        (world.runs / ACCOUNTS / "paper" / "run").write_bytes(msgspec.json.encode(note))
+        if left != "no journal":
+            (run_dir / "journal").mkdir()
+            (run_dir / "journal" / "000001.jrn").write_bytes(b"" if left == "nothing" else b"CLAIRE")
+        with pytest.raises(JournalError, match=r"[Ss]tart a new run"):
+            world.start(go_on=GoOn(run_dir))
+        life = await world.traded(world.start())
+        await finished(world, life)
 
     story(tell)

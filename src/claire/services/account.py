@@ -6,6 +6,7 @@ RUNS/accounts/ACCOUNT/run      the run that trades or traded it last, and what i
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -16,9 +17,10 @@ from msgspec import Struct
 
 from claire.adapters.journal.disk import REAL_DISK, Disk, write_durably
 from claire.latch.epoch import AccountLock
-from claire.latch.latch import FileLatch, Latch
+from claire.latch.page import PageLatch, found
 from claire.latch.steps import Step, no_step
 from claire.model.errors import SafetyRefusal
+from claire.safety.heart import Heart
 from claire.services.recovery import is_begun
 from claire.services.summary import Summary
 
@@ -41,7 +43,7 @@ class OpenAccount(Struct):
 
     folder: Path | None
     lock: AccountLock | None
-    latch: Latch | None
+    latch: PageLatch | None
     disk: Disk
     run_id: str = ""
 
@@ -113,19 +115,40 @@ def opened_account(
     """
     with closing_lock(AccountLock(folder, pid=os.getpid(), step=step)) as lock:
         last = last_run(folder)
-        if (
-            last is not None
-            and last.left
-            and last.run_id != run_id
-            and not starts_anew
-            and is_begun(runs_dir / last.run_id)
-        ):
+        if last is not None and last.left and last.run_id != run_id and not starts_anew:
+            _refuse_what_is_left(folder.name, runs_dir / last.run_id, last.left)
+        # only simulators are traded so far: their accounts arm themselves, and once killed stay so until somebody arms them
+        flag = found(folder, arms_itself=True, who="claire run", now_ns=time.time_ns(), epoch=lock.epoch)
+        if not flag.is_armed:
             raise SafetyRefusal(
-                f"account {folder.name}: run {last.run_id} left {last.left}. Nothing was started.\n"
-                f"Go on with it: claire run --continue {last.run_id}. Or leave that to yourself and start anew:"
-                " claire run --fresh"
+                f"account {folder.name} is killed: {flag.why}. Nothing was started.\nArm it again, with its books compared with"
+                f" the venue's: claire rearm --account {folder.name} --operator NAME --reason TEXT"
             )
-        yield OpenAccount(folder, lock, FileLatch(folder), disk, run_id)
+        Heart(folder).end()  # until this process trades, its silence means nothing
+        latch = PageLatch(folder)
+        try:
+            yield OpenAccount(folder, lock, latch, disk, run_id)
+        finally:
+            latch.close()
+
+
+def _refuse_what_is_left(account_id: str, run_dir: Path, left: str) -> None:
+    """Refuse a new run where one is to be gone on with; one that got no further than its name has left nothing.
+
+    Raises:
+        SafetyRefusal: naming the run, and how to go on.
+    """
+    anew = "leave that to yourself and start anew: claire run --fresh"
+    if not run_dir.exists():
+        raise SafetyRefusal(
+            f"account {account_id}: run {run_dir.name} left {left}, and its directory {run_dir} is gone. Nothing was started.\n"
+            f"Put it back and go on with it: claire run --continue {run_dir.name}. Or look at the venue, then {anew}"
+        )
+    if is_begun(run_dir):
+        raise SafetyRefusal(
+            f"account {account_id}: run {run_dir.name} left {left}. Nothing was started.\n"
+            f"Go on with it: claire run --continue {run_dir.name}. Or {anew}"
+        )
 
 
 @contextmanager

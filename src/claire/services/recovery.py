@@ -20,7 +20,7 @@ from claire.adapters.journal.readback import ReadBack, read_back
 from claire.adapters.journal.reader import JournalReader, Mark
 from claire.adapters.journal.runlock import RunLock
 from claire.adapters.journal.writer import JournalWriter, Policy
-from claire.adapters.store.committed import CommittedRun, committed_run
+from claire.adapters.store.committed import CommittedRun, committed_run, mark_in
 from claire.adapters.store.ledger import SqlLedger
 from claire.adapters.venues.mexc.restored import Booked, Restored, Standing
 from claire.engine.compare import Comparison, Difference
@@ -93,11 +93,17 @@ def header_of(run_dir: Path) -> Header:
 
 
 def is_begun(run_dir: Path) -> bool:
-    """Whether a run got as far as its first entry; one that did not has sent nothing and can be left alone."""
+    """Whether a run got as far as its first entry; one that did not has sent nothing and can be left alone.
+
+    Where the journal cannot be read, the ledger tells: it knows of a run only once the first entry is durable.
+
+    Raises:
+        LedgerError: neither can be read.
+    """
     try:
         header_of(run_dir)
     except JournalError:
-        return False
+        return mark_in(run_dir / LEDGER, run_dir.name) is not None
     return True
 
 

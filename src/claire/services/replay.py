@@ -15,7 +15,8 @@ import msgspec
 from claire.adapters.config import restore
 from claire.adapters.journal.entries import End, Header
 from claire.adapters.journal.frames import ANCHOR, JOURNAL
-from claire.adapters.journal.reader import JournalReader, Truncation
+from claire.adapters.journal.reader import JournalReader, Mark, Truncation
+from claire.adapters.store.committed import mark_in
 from claire.adapters.store.queries import verify_ledger, verify_postings
 from claire.engine.compare import Comparison, Difference
 from claire.engine.pipeline import Pipeline
@@ -108,12 +109,21 @@ def replay(
         JournalError: the journal was altered; the message names segment, entry and byte.
         ReplayError: the recording is missing or is another one; configuration or summary were altered.
     """
-    reader = JournalReader(run_dir)
-    header = reader.header
+    header = JournalReader(run_dir).header
+    mark = _mark(run_dir, header)
+    # what a power cut left behind the last entry that the ledger relies on is an end that was cut off, whatever it holds
+    reader = JournalReader(run_dir, relied_on=None if mark is None else mark.entries)
     end = reader.end()
     truncation = reader.truncated
     _check_whole(run_dir, end, truncation)
     notes = _check_files(run_dir, header, end)
+    is_behind = False
+    if mark is not None and truncation is not None and truncation.entries < mark.entries:
+        is_behind = True
+        notes.append(
+            f"{truncation}, but the ledger follows entry {mark.entries}: more was lost than a crash can lose, so the run cannot"
+            f" be gone on with, and the journal alone was compared"
+        )
     settings = restore(header.config_json, overrides).settings
     source = LiveMarket(header.instruments, header.source) if is_live(header.source) else _source(reader, header, data)
     code = code_version([strategy.kind for strategy in settings.strategy])
@@ -142,7 +152,7 @@ def replay(
     difference = comparison.difference
     if difference is None and end is not None and end.decision_digest != assembly.tally.digest:
         raise ReplayError(f"{run_dir}: every decision is equal but the digest is not; report this as a fault of Claire")
-    if difference is None and not overrides and (run_dir / LEDGER).exists():
+    if difference is None and not overrides and not is_behind and (run_dir / LEDGER).exists():
         notes += _check_ledger(run_dir / LEDGER, reader, end, [*assembly.opening, *comparison.posted])
     return ReplayResult(
         run_id=header.run_id,
@@ -227,6 +237,14 @@ def _check_whole(run_dir: Path, end: End | None, truncation: Truncation | None) 
             f"{run_dir}: {SUMMARY} says that the run ended in order, but the end of its journal is gone."
             " Restore the run from a backup."
         )
+
+
+def _mark(run_dir: Path, header: Header) -> Mark | None:
+    """How far the ledger relies on the journal; None: there is none, or it cannot be read, which is told when it is compared."""
+    try:
+        return mark_in(run_dir / LEDGER, header.run_id)
+    except LedgerError:
+        return None
 
 
 def _check_ledger(ledger: Path, reader: JournalReader, end: End | None, postings: Sequence[Posting]) -> list[str]:

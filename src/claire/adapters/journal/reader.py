@@ -158,7 +158,8 @@ class JournalReader:
             first = next(iter(self), None)
             if first is None:
                 raise JournalError(
-                    f"{self._segments[0]}: cut off before the end of its first entry; nothing of the run is known."
+                    f"{self._segments[0]}: cut off before the end of its first entry; nothing of the run is known. If it was"
+                    f" stopped right at its start, nothing was sent: start a new run."
                 )
             if type(first) is not Header:
                 raise JournalError(f"{self._segments[0]}: entry 1 is not a header. {_RESTORE}")
@@ -415,7 +416,10 @@ def _segments(folder: Path) -> list[Path]:
                 stem = path.name.partition(".")[0]
                 found[stem] = path if path.name.endswith(PLAIN) else found.get(stem, path)
     if not found:
-        raise JournalError(f"{folder}: there is no journal. Give a run directory; `claire history` lists the runs.")
+        raise JournalError(
+            f"{folder}: there is no journal. Give a run directory; `claire history` lists the runs. If it is one, the run"
+            f" never began: start a new run."
+        )
     numbers = [segment_name(number, "") for number in range(1, len(found) + 1)]
     for name, path in zip(numbers, found.values(), strict=True):
         if path.name.partition(".")[0] != name:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from claire.adapters.journal.entries import Adjusted, External
 from claire.adapters.journal.reader import Mark
 from claire.adapters.store import tables
-from claire.adapters.store.database import ledger_errors, open_ledger
+from claire.adapters.store.database import ledger_errors, open_ledger, read_ledger
 from claire.adapters.store.rows import HELD
 from claire.model.money import plain_text
 from claire.model.orders import OrderState
@@ -50,6 +50,19 @@ def committed_run(url: sa.URL | Path, run_id: str) -> CommittedRun | None:
             return _read(connection, run_id)
     finally:
         engine.dispose()
+
+
+def mark_in(ledger: Path, run_id: str) -> Mark | None:
+    """Read up to where a run's journal was when its ledger last committed; None where there is no ledger, or none of this run.
+
+    Raises:
+        LedgerError: the ledger cannot be read. It is never changed.
+    """
+    if not ledger.exists():
+        return None
+    with read_ledger(ledger) as connection:
+        run = connection.execute(sa.select(tables.runs).where(tables.runs.c.run_id == run_id)).mappings().first()
+    return None if run is None else Mark(run["journal_entries"], run["journal_head"])
 
 
 def _read(connection: sa.Connection, run_id: str) -> CommittedRun | None:
