@@ -195,21 +195,17 @@ async def over_the_wire(
             venue = MexcVenue(trading, stream, now_ns=wall_ns, on_lock=ears.lock)
             outside = Outside(venue, last_hop, ears, lambda: rest.venue_ms() + 3_000, lambda: wall_ns() // MS)
             market = LiveMarket(rules, live_info([SYMBOL], "mexc", wall_ns(), with_history=False, has_book=False))
-            async with MexcMarketData(
-                [SYMBOL], rules, MexcFeedRest(rest), sim.ws_url, [deals(SYMBOL)], clocks=clocks
-            ) as feed:
-                result = await run_live(
-                    fresh(wanted, market, runs_dir=runs_dir, venue=venue),
-                    feed,
-                    outside=outside,
-                    now_ns=wall_ns,
-                    counters=feed.counters,
-                    on_progress=lambda pipeline: seen.append(pipeline) if not seen else None,
-                    duration_s=LEAD_REAL_S + len(trades) + 60,
-                    should_stop=lambda: (
-                        bool(seen) and not sim.has_more and wall_ns() > trades[-1].ts_event_ns + 1000 * MS
-                    ),
-                )
+            feed = MexcMarketData([SYMBOL], rules, MexcFeedRest(rest), sim.ws_url, [deals(SYMBOL)], clocks=clocks)
+            result = await run_live(
+                fresh(wanted, market, runs_dir=runs_dir, venue=venue),
+                feed,
+                outside=outside,
+                now_ns=wall_ns,
+                counters=feed.counters,
+                on_progress=lambda pipeline: seen.append(pipeline) if not seen else None,
+                duration_s=LEAD_REAL_S + len(trades) + 60,
+                should_stop=lambda: bool(seen) and not sim.has_more and wall_ns() > trades[-1].ts_event_ns + 1000 * MS,
+            )
     return result, seen[0].trades_in
 
 

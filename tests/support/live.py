@@ -101,7 +101,7 @@ async def running(
             )
             outside = Outside(venue, sender.gate, ears, lambda: rest.venue_ms() + 3_000, lambda: now_ns() // 1_000_000)
         market = LiveMarket(instruments, info)
-        async with MexcMarketData(
+        feed = MexcMarketData(
             symbols,
             instruments,
             MexcFeedRest(rest),
@@ -110,18 +110,19 @@ async def running(
             lookback_s=lookback_s,
             settings=QUICK,
             clocks=Clocks(wall_ns, time.monotonic_ns),
-        ) as feed:
-            task = asyncio.create_task(
-                run_live(
-                    fresh(settings, market, runs_dir=runs_dir, venue=venue),
-                    feed,
-                    outside=outside,
-                    now_ns=now_ns,
-                    counters=feed.counters,
-                    on_progress=lambda pipeline: seen.append(pipeline) if not seen else None,
-                    should_stop=lambda: bool(stopped),
-                )
+        )
+        task = asyncio.create_task(
+            run_live(
+                fresh(settings, market, runs_dir=runs_dir, venue=venue),
+                feed,
+                outside=outside,
+                now_ns=now_ns,
+                counters=feed.counters,
+                on_progress=lambda pipeline: seen.append(pipeline) if not seen else None,
+                should_stop=lambda: bool(stopped),
             )
+        )
+        try:
             await until(lambda: seen or task.done(), 10, "the run starts")
             if task.done():
                 task.result()
@@ -131,5 +132,6 @@ async def running(
             else:
                 await until(lambda: feed.counters.subscriptions_active == len(channels), 10, "subscriptions")
             yield Running(task, seen[0], feed, venue, instruments, lambda: stopped.append(True))
+        finally:
             stopped.append(True)
             await asyncio.wait((task,), timeout=15)

@@ -4,6 +4,7 @@ Shared by the live run, which decodes as bytes come, and by replay and recovery,
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 import msgspec
@@ -53,8 +54,8 @@ def awaits_history(info: SourceInfo) -> bool:
     return info.parameters.get("history") == str(True)
 
 
-class Feed(Protocol):
-    """A live feed, entered by its owner."""
+class Feed(AbstractAsyncContextManager["Feed"], Protocol):
+    """A live feed. Entered, it begins to listen; what it hears waits in memory, and nothing tells how long."""
 
     def batches(self) -> AsyncIterator[list[FeedItem]]:
         """Yield what has come since the last look, in order."""

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -37,6 +37,9 @@ from claire.services.reconciliation import Reconciliation
 from claire.services.recovery import RESTART, GoOn, adjusted_of, external_of
 from claire.services.reexecution import resume
 from claire.services.summary import summarise
+
+if TYPE_CHECKING:
+    from claire.services.guarding import Guard
 
 SNAPSHOT_S: Final = 60.0
 """How often the pipeline's state is saved, as a shortcut for a restart."""
@@ -206,6 +209,7 @@ async def run_live(
     feed: Feed,
     *,
     outside: Outside | None = None,
+    guard: "Guard | None" = None,
     go_on: GoOn | None = None,
     now_ns: Callable[[], int] = time.time_ns,
     machine: Machine = THIS_MACHINE,
@@ -220,8 +224,9 @@ async def run_live(
 
     Args:
         opening: The run, new (`beginning.fresh`) or to be gone on with (`recovery.continued`); entered and left here.
-        feed: The entered feed.
+        feed: The feed; entered once books and venue agree, so that nothing it brings has waited for that.
         outside: Where orders go; None: the paper venue.
+        guard: What may stop the run from outside, and how it shows that it lives.
         go_on: What an operator says about a run that is gone on with.
         now_ns: The wall clock, corrected to the venue's.
         machine: The computer that this process runs on.
@@ -251,7 +256,8 @@ async def run_live(
             opening_door = operating(run, kept.run_dir, mode=mode, outside=outside, reconciliation=reconciliation)
             door = await stack.enter_async_context(opening_door)
         started = machine.monotonic_s()
-        loop = _Loop(run, feed, outside, kept, machine, snapshot_s, on_progress, should_stop, door)
+        loop = _Loop(run, feed, outside, guard, kept, machine, snapshot_s, on_progress, should_stop, door)
+        await stack.enter_async_context(feed)
         ended = await loop.drive(duration_s)
         if outside is not None:
             await outside.venue.settle(SETTLE_S)
@@ -279,6 +285,7 @@ class _Loop:
         run: LiveRun,
         feed: Feed,
         outside: Outside | None,
+        guard: "Guard | None",
         kept: Keeping,
         machine: Machine,
         snapshot_s: float,
@@ -289,6 +296,7 @@ class _Loop:
         self._run = run
         self._door = door
         self._feed = feed
+        self._guard = guard
         self._venue = None if outside is None else outside.venue
         self._kept = kept
         self._machine = machine
@@ -311,6 +319,8 @@ class _Loop:
                 if deadline is not None and monotonic() >= deadline:
                     return True
                 self._run.beat()
+                if self._guard is not None:
+                    self._guard.beat(self._run, monotonic())
                 if self._venue is not None:
                     self._venue.check()
                 if self._door is not None:

@@ -92,6 +92,8 @@ class OpenMexc(Struct):
     outside: Outside | None
     """Where orders go; None: the paper venue."""
     now_ns: Callable[[], int]
+    keys: Keys | None
+    """Of the account."""
 
     @property
     def venue(self) -> OutsideVenue | None:
@@ -157,20 +159,18 @@ async def open_mexc(
             opening = _Opening(settings, rest, keys, tradables, now_ns, machine, sockets, account, run_id)
             outside = await opening.open(stack, on_alert)
         lookback_s = _lookback_s(settings, instruments)
-        feed = await stack.enter_async_context(
-            MexcMarketData(
-                chosen,
-                instruments,
-                MexcFeedRest(rest),
-                settings.mexc.ws_url,
-                _channels(chosen, settings, with_books=not is_testnet),
-                lookback_s=lookback_s,
-                clocks=Clocks(now_ns, machine.monotonic_ns),
-                session=sockets,
-            )
+        feed = MexcMarketData(
+            chosen,
+            instruments,
+            MexcFeedRest(rest),
+            settings.mexc.ws_url,
+            _channels(chosen, settings, with_books=not is_testnet),
+            lookback_s=lookback_s,
+            clocks=Clocks(now_ns, machine.monotonic_ns),
+            session=sockets,
         )
         info = live_info(chosen, "mexc", now_ns(), with_history=lookback_s > 0, has_book=not is_testnet)
-        yield OpenMexc(LiveMarket(instruments, info), feed, outside, now_ns)
+        yield OpenMexc(LiveMarket(instruments, info), feed, outside, now_ns, keys)
 
 
 class _Opening(Struct):
