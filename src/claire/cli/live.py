@@ -13,6 +13,8 @@ from claire.adapters.venues.mexc.items import FeedAlert
 from claire.cli.output import say
 from claire.cli.screen import LiveScreen, Screen
 from claire.model.errors import ConfigError, UsageError
+from claire.safety.door import PORT
+from claire.safety.triggers import on_signal
 from claire.services.keeping import RunResult
 from claire.services.mexc import OpenMexc, Universe
 from claire.services.quiet import quiet
@@ -88,7 +90,8 @@ async def _run(
             go_on=go_on,
             duration_s=duration_s,
             should_stop=should_stop,
-            watching=Watching((screen,), on_open, screen, _say_alert),
+            sentinel_port=(0 if accounts_dir else PORT) if is_testnet else None,
+            watching=Watching((screen,), on_signal, on_open, screen, _say_alert),
         )
 
 

@@ -44,6 +44,8 @@ class Ears:
 
     def __init__(self) -> None:
         """Nobody hears yet."""
+        self.before_send: Callable[[Verdict], None] | None = None
+        """Told of each order that is about to leave, first of all."""
         self._on_lock: OnLock | None = None
         self._locks: list[tuple[str, TradingState, str]] = []
         self._journal: JournalWriter | None = None
@@ -67,6 +69,8 @@ class Ears:
         Raises:
             JournalError: it cannot be kept; the order does not leave then.
         """
+        if self.before_send is not None:
+            self.before_send(verdict)
         if self._journal is None:
             raise JournalError("an order reached the gate before there was a journal; it does not leave")
         self._journal.gated(verdict.order_no, verdict.code or "SENT", verdict.ts_ms, verdict.fence_ms)

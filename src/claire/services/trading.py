@@ -13,6 +13,7 @@ from claire.engine.ports import Recorder
 from claire.gateway.signer import Keys
 from claire.services.account import ACCOUNTS, no_account, opened_account
 from claire.services.beginning import fresh
+from claire.services.guarding import guarded
 from claire.services.keeping import RunResult, new_run_id
 from claire.services.live import run_live
 from claire.services.mexc import OpenMexc, Universe, open_mexc
@@ -23,6 +24,8 @@ class Watching(Struct, frozen=True):
     """Who looks on."""
 
     observers: Sequence[Recorder] = ()
+    on_account: Callable[[Path], None] | None = None
+    """Called with the folder of the account that is traded, where there is one outside."""
     on_open: Callable[[OpenMexc], None] | None = None
     on_progress: Callable[[Pipeline], None] | None = None
     on_alert: Callable[[FeedAlert], None] | None = None
@@ -43,6 +46,7 @@ async def trade_live(
     watching: Watching | None = None,
     machine: Machine = THIS_MACHINE,
     snapshot_s: float | None = None,
+    sentinel_port: int | None = None,
 ) -> RunResult:
     """Trade until the end of `duration_s`, until asked to stop, or until something fails.
 
@@ -60,6 +64,7 @@ async def trade_live(
         watching: Who looks on.
         machine: The computer that this process runs on.
         snapshot_s: How often the pipeline's state is saved; 0: never; None: as `settings` say.
+        sentinel_port: Of the door of the account's sentinel; 0: a free one; None: no sentinel is started.
 
     Raises:
         SafetyRefusal: another process trades the account, or an earlier run left something behind.
@@ -81,16 +86,21 @@ async def trade_live(
         else no_account()
     )
     with opening_account as account:
-        async with open_mexc(
-            settings,
-            universe,
-            keys=keys,
-            on_alert=watching.on_alert,
-            machine=machine,
-            account=account,
-            run_id=run_id,
-            goes_on=go_on is not None,
-        ) as opened:
+        if watching.on_account is not None and account.folder is not None:
+            watching.on_account(account.folder)
+        async with (
+            open_mexc(
+                settings,
+                universe,
+                keys=keys,
+                on_alert=watching.on_alert,
+                machine=machine,
+                account=account,
+                run_id=run_id,
+                goes_on=go_on is not None,
+            ) as opened,
+            guarded(account, opened.market.info.symbols, settings.mexc, opened.keys, sentinel_port) as guard,
+        ):
             if watching.on_open is not None:
                 watching.on_open(opened)
             if go_on is None:
@@ -115,10 +125,13 @@ async def trade_live(
                     disk=machine.disk,
                     step=machine.step,
                 )
+            if opened.outside is not None and guard is not None:
+                opened.outside.ears.before_send = guard.sends
             result = await run_live(
                 account.noted(opening),
                 opened.feed,
                 outside=opened.outside,
+                guard=guard,
                 now_ns=opened.now_ns,
                 machine=machine,
                 snapshot_s=float(settings.journal.snapshot_s) if snapshot_s is None else snapshot_s,
