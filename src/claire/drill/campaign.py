@@ -24,7 +24,7 @@ class Totals(Struct, kw_only=True):
     submits: int = 0
     """Orders that were sent."""
     unknown_outcomes: int = 0
-    """Of these, those whose outcome was unknown for a while."""
+    """Of these, those to which no answer came: the venue may have taken them, or not."""
     crashes: int = 0
     duplicates: int = 0
     """Orders at the venue beyond one per intent."""

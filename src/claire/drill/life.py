@@ -48,8 +48,13 @@ async def live_once(host: Host, life: Life) -> RunResult:
         life.runs += 1
         go_on, settings, universe, run_dir = None, life.settings, Universe(), life.run_dir()
 
+    seen: Pipeline | None = None
+
     def see(pipeline: Pipeline) -> None:
-        life.see(pipeline, run_dir)
+        nonlocal seen
+        if pipeline is not seen:
+            seen = pipeline
+            life.see(pipeline, run_dir)
 
     return await trade_live(
         settings,

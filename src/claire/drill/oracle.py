@@ -35,6 +35,8 @@ class Oracle:
         self.lost = 0
         self.pairs: dict[tuple[str, str], None] = {}
         """Kinds of faults, and the state of a live order that each has met."""
+        self.unanswered: dict[str, None] = {}
+        """Client order ids of orders whose answer did not come."""
         self.pipeline: Pipeline | None = None
         """Of the Claire that runs now."""
         self.ledger: Path | None = None
@@ -72,6 +74,10 @@ class Oracle:
     def _hear(self, entry: Entry) -> None:
         if entry.what is What.ACCEPTED:
             self._accepted(str(entry.detail["order"]))
+        elif entry.what is What.REQUEST:
+            status, client_id = entry.detail["status"], entry.detail.get("client_id")
+            if client_id and isinstance(status, int) and not 0 < status < 500:
+                self.unanswered[str(client_id)] = None
         elif entry.what is What.FAULT_STRUCK:
             states = _states(self.pipeline)
             for state in states or ("no live order",):

@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from claire.adapters.config import Settings, load
 from claire.adapters.venues.mexc.items import FeedAlert
@@ -32,7 +32,7 @@ from claire.gateway.signer import Keys
 from claire.latch.epoch import EPOCH
 from claire.mexcsim import SimConfig, Simulator
 from claire.mexcsim.flow import FlowSettings
-from claire.mexcsim.symbols import BUILT_IN
+from claire.mexcsim.symbols import BUILT_IN, SymbolRule
 from claire.model.decisions import TradingState
 from claire.model.errors import ClaireError
 from claire.model.orders import Evidence
@@ -51,6 +51,9 @@ ACCESS, SECRET = "drill-key", "drill-secret"  # pragma: allowlist secret
 
 LEAST_S: Final = 12.0
 """How long a life lasts at least."""
+
+PRICES: Final = ("3600", "240", "18")
+"""Where the pairs begin."""
 
 MOST_RELAPSES: Final = 3
 """How often it may stop in good weather before nobody waits for it any more."""
@@ -181,10 +184,10 @@ class _Story:
         self._loop = loop
         loop.set_task_factory(make_task)
         rng, plan = self._rng, self._plan
-        rules = BUILT_IN[: plan.symbols]
+        rules = [coarse(rule, start) for rule, start in zip(BUILT_IN[: plan.symbols], PRICES, strict=False)]
         self._settings = self._configure([rule.symbol for rule in rules])
         config = SimConfig(
-            symbols=rules,
+            symbols=tuple(rules),
             seed=self._seed,
             port=None,
             unix_socket=self._socket,
@@ -328,7 +331,8 @@ class _Story:
         while True:
             await asyncio.sleep(1.0)
             now_s = self._loop.time()
-            self.outcome.submits = self._passed["send.before"] + self._host.passed["send.before"]
+            if self._oracle.pipeline is not None:
+                self.outcome.submits, _ = _outcomes(self._oracle.pipeline, self._oracle.unanswered)
             if not self._storm_ended_s and (
                 (now_s >= self._plan.storm_s and self.outcome.submits >= self._plan.submits)
                 or now_s >= self._plan.patience_s
@@ -367,7 +371,7 @@ class _Story:
             oracle.note("Claire never traded")
         else:
             oracle.judge(ledger, pipeline, CAPITAL)
-            outcome.submits, outcome.unknown_outcomes = _outcomes(pipeline)
+            outcome.submits, outcome.unknown_outcomes = _outcomes(pipeline, oracle.unanswered)
             outcome.late_live = sum(order.life.late_live for order in pipeline.stages.execution.orders.values())
             risk = pipeline.stages.risk.state
             outcome.halted = risk.trading_reason if risk.trading is TradingState.HALTED else ""
@@ -421,6 +425,12 @@ class _Story:
         return load(assignments=assignments, symbols=symbols, strategy="momentum", mode="testnet", environ={}).settings
 
 
+def coarse(rule: SymbolRule, start: str) -> SymbolRule:
+    """Return a pair with a tick of some basis points: quotes stay where they are for a while, and prices come again."""
+    price = Decimal(start)
+    return structs.replace(rule, start_price=price, price_decimals=max(0, 3 - price.adjusted()))
+
+
 def _arm(host: Host, steps: int) -> None:
     """Let the power go now, or so many boundaries later."""
     if steps and not host.is_off:
@@ -429,8 +439,8 @@ def _arm(host: Host, steps: int) -> None:
         host.power_off()
 
 
-def _outcomes(pipeline: Pipeline) -> tuple[int, int]:
-    """How many orders were sent, and how many of them were ever UNKNOWN."""
-    lives = [order.life.evidence for order in pipeline.stages.execution.orders.values()]
-    sent = [heard for heard in lives if Evidence.SENT in heard and Evidence.NOT_SENT not in heard]
-    return len(sent), sum(Evidence.UNKNOWN in heard for heard in sent)
+def _outcomes(pipeline: Pipeline, unanswered: Mapping[str, None]) -> tuple[int, int]:
+    """How many orders were sent, and of how many the outcome was unknown: no answer came, or nobody was left to hear it."""
+    lives = {order.client_order_id: order.life.evidence for order in pipeline.stages.execution.orders.values()}
+    sent = {name: heard for name, heard in lives.items() if Evidence.SENT in heard and Evidence.NOT_SENT not in heard}
+    return len(sent), sum(Evidence.UNKNOWN in heard or name in unanswered for name, heard in sent.items())

@@ -48,7 +48,7 @@ class Weather(Struct, frozen=True):
 class Climate(Struct, frozen=True, kw_only=True):
     """From what the weather of seeds is drawn."""
 
-    unknown: tuple[float, float] = (0.40, 0.65)
+    unknown: tuple[float, float] = (0.34, 0.64)
     """Least and largest chance that the answer to an order is lost, one way or the other."""
     crashes: int = 4
     """Most crashes of a seed."""

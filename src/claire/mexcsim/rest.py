@@ -68,6 +68,7 @@ class Rest:
             method=request.method,
             path=scope["path"],
             status=status,
+            **({"client_id": client_id} if (client_id := request.query.get("newClientOrderId", "")) else {}),
         )
 
     async def _answer(self, request: web.Request, body: str, scope: dict[str, str]) -> web.Response:
