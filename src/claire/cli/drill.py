@@ -80,13 +80,48 @@ def sim(
     return 1 if totals.violations else 0
 
 
+@app.command("crash-points")
+def crash_points(
+    pairs: Annotated[
+        int, typer.Option("--pairs", metavar="N", min=0, help="Most pairs of crashes; of more, a sample.")
+    ] = 2000,
+    every: Annotated[
+        int, typer.Option("--every", metavar="N", min=1, help="Only each N-th boundary, for a quick look.")
+    ] = 1,
+    workers: Workers = 0,
+    json: Json = False,
+) -> int:
+    """Cut the power at every boundary of the order path, then again during the start that follows."""
+    from msgspec.structs import asdict
+
+    from claire.drill.crashpoints import try_boundaries
+
+    with _Counter(0, "crashes") as counter:
+        found = try_boundaries(pairs=pairs, every=every, workers=workers, tell=counter.show)
+    for violation in found.violations[:20]:
+        say(violation)
+    if json:
+        print_json(asdict(found) | {"coverage": round(found.coverage, 4)})
+    else:
+        print(f" {grouped(found.boundaries)} boundaries, {len(found.failed)} at which a crash left something wrong")
+        for name, count in found.by_name.items():
+            print(f"   {name:24} {grouped(count)}")
+        share = 100 * found.coverage
+        print(
+            f" {grouped(found.pairs_run)} of {grouped(found.pairs)} pairs ({share:.1f} %), {len(found.pairs_failed)} failed"
+        )
+        print(f" {found.seconds:.1f} s of work")
+    return 1 if found.violations else 0
+
+
 class _Counter:
     """How many seeds are done: a line that is written over on a terminal, a line now and then elsewhere."""
 
     LINES_APART = 20
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, what: str = "seeds") -> None:
         self._total = total
+        self._what = what
         self._done = 0
         self._failed = 0
         self._terminal = sys.stderr.isatty()
@@ -95,11 +130,15 @@ class _Counter:
         """Count one seed."""
         self._done += 1
         self._failed += bool(outcome.violations)
-        words = f"{self._done} of {self._total} seeds, {self._failed} failed"
+        self.show(self._done, self._total, f", {self._failed} failed")
+
+    def show(self, done: int, total: int, more: str = "") -> None:
+        """Show how far it is."""
+        words = f"{done} of {total} {self._what}{more}"
         if self._terminal:
-            filled = round(30 * self._done / self._total)
+            filled = round(30 * done / total)
             print(f"\r\033[K[{'#' * filled}{'.' * (30 - filled)}] {words}", end="", file=sys.stderr, flush=True)
-        elif self._done % self.LINES_APART == 0:
+        elif done % self.LINES_APART == 0:
             say(words)
 
     def __enter__(self) -> "_Counter":
