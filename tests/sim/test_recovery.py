@@ -26,8 +26,10 @@ from claire.services.feeding import LiveMarket
 from claire.services.keeping import LEDGER, RunResult
 from claire.services.recovery import GoOn, continued, header_of, settings_of
 from claire.services.reexecution import Reexecution
+from claire.services.replay import replay
 from claire.services.silent import SilentVenue
-from claire.stages import risk
+from claire.strategies.base import Opinion
+from claire.strategies.momentum import Momentum
 from tests.support.going_on import EPOCH_NS, RULE, SYMBOL, Life, World, story
 
 BOTH = pytest.mark.parametrize("mode", ["testnet", "paper"])
@@ -321,16 +323,33 @@ def test_a_ledger_older_than_the_journal_is_refused():
     story(tell)
 
 
-def test_a_program_that_decides_otherwise_is_refused_with_the_first_difference(monkeypatch):
-    def spoil(world: World) -> None:
-        quantity = risk.quantity_lots
-        monkeypatch.setattr(risk, "quantity_lots", lambda *words, **more: quantity(*words, **more) - 1)
+@pytest.mark.parametrize(
+    ("opinion", "said"),
+    [
+        (Opinion.NO_ENTRY, r"Decision 1, signal, is not decided any more"),
+        (Opinion.ENTER, r"First at decision 1 \(input \d+\), signal: .*price_ticks \d+ → \d+"),
+    ],
+)
+def test_a_program_that_decides_otherwise_is_refused_with_the_first_difference(monkeypatch, opinion, said):
+    def spoil(_: World) -> None:
+        monkeypatch.setattr(Momentum, "on_trade", lambda *_: opinion)
 
-    refused(
-        spoil,
-        ReplayError,
-        r"decides otherwise .* First at decision 2 \(input \d+\), reserved: cash [\d.]+ → [\d.]+, .*Nothing was sent",
-    )
+    refused(spoil, ReplayError, rf"this program decides otherwise than .* journal \(.*\)\. {said}.*Nothing was sent")
+
+
+@BOTH
+def test_a_replay_with_other_parameters_names_the_first_difference_also_where_nothing_is_decided(mode):
+    async def tell(world: World) -> None:
+        life = await world.traded(world.start())
+        await world.rise(life)
+        await world.end(life)
+        for word in ("threshold_pct=50", "risk.position_pct=1"):
+            result = replay(world.run_dir, overrides=[word])
+            assert not result.identical
+            assert result.first_difference is not None
+            assert result.first_difference.decision == 1
+
+    story(tell, mode)
 
 
 @BOTH

@@ -58,18 +58,21 @@ PARAMETERS: Final = {
     "allocation.mode": "full",
     "account.capital": str(CAPITAL),
     "risk.max_data_age_ms": "5000",
+    "risk.cooldown_s": "0",
 }
 """A rise of half a percent within two seconds is bought; the position is left one percent below or two above."""
 EVERY_S: Final = 0.25
 """How often somebody trades."""
 SPREAD: Final = 1
+STEP_TICKS: Final = 60
+"""How far the price goes from one trade to the next: less than a collar allows."""
 
 
 class Market:
     """Everybody else: quotes on both sides of a price, and one small trade there every `EVERY_S`."""
 
     def __init__(self, sim: Simulator) -> None:
-        self.ticks = 10_000
+        self.ticks = self.goal = 10_000
         self.is_open = True
         self.ask_lots = 1_000_000
         """What can be bought at once; 0: only what whoever trades just now takes."""
@@ -91,6 +94,7 @@ class Market:
     def trade(self) -> None:
         """Quote at the price, and let somebody buy a little."""
         exchange, now_ms = self._sim.venue.exchange, self._sim.venue.market_ms()
+        self.ticks += max(-STEP_TICKS, min(STEP_TICKS, self.goal - self.ticks))
         market = exchange.markets[SYMBOL]
         for order in self._quotes:
             if not order.status.is_final:
@@ -104,8 +108,8 @@ class Market:
         self._sim.venue.settle()
 
     async def move(self, percent: float, *, wait_s: float = 3.0) -> None:
-        """Trade at another price from now on."""
-        self.ticks = round(self.ticks * (1 + percent / 100))
+        """Go to another price, by and by."""
+        self.goal = round(self.goal * (1 + percent / 100))
         await asyncio.sleep(wait_s)
 
 

@@ -41,7 +41,7 @@ from claire.services.changing import REDUCE_ONLY, refuse_orphans
 from claire.services.code import code_version
 from claire.services.feeding import LiveMarket, awaits_history
 from claire.services.keeping import CONFIG_NOW, LEDGER, SUMMARY, Keeping
-from claire.services.reexecution import Reexecution
+from claire.services.reexecution import OtherWayError, Reexecution
 from claire.services.silent import SilentVenue
 from claire.strategies import load
 
@@ -325,8 +325,13 @@ def _catch_up(
     recorded = ((entry.input_no, entry.event) for entry in entries if type(entry) is Decided)
     comparison = Comparison(recorded, is_cut_off=True)
     reexecution.pipeline.record_to((CatchUp(comparison, again),))
-    for entry in entries:
-        reexecution.take(entry)
+    try:
+        for entry in entries:
+            reexecution.take(entry)
+    except OtherWayError:
+        comparison.finish()
+        check(comparison, again.header)
+        raise
     comparison.finish()
     check(comparison, again.header)
     again.ledger.go_live()
@@ -352,8 +357,9 @@ def _said(difference: Difference) -> str:
     if then is None or now is None:
         what = (then or now or {}).get("event", "nothing")
         has = "is not decided any more" if now is None else "is decided, where nothing was"
-        return f"Decision {difference.decision} (input {difference.input_no}), {what}, {has}"
-    fields = [f"{name} {then.get(name)} → {now.get(name)}" for name in difference.fields]
+        return f"Decision {difference.decision}, {what}, {has}"
+    fields = [f"{name} {then[name]} → {now[name]}" for name in difference.fields if name in then and name in now]
+    fields = fields or ["at another input"]
     return (
         f"First at decision {difference.decision} (input {difference.input_no}), {then['event']}: {', '.join(fields)}"
     )

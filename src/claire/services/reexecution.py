@@ -13,11 +13,16 @@ from claire.adapters.venues.mexc.decoder import FeedDecoder
 from claire.engine.pipeline import Pipeline
 from claire.engine.ports import SourceInfo
 from claire.model.decisions import Adjustment
+from claire.model.errors import ReplayError
 from claire.model.instrument import Instrument
 from claire.services.assembly import Assembly
 from claire.services.changing import change
 from claire.services.feeding import awaits_history, decode_input, pass_on
 from claire.stages.signal import OnRestart
+
+
+class OtherWayError(ReplayError):
+    """The journal tells what cannot have happened to this pipeline: it decided otherwise before, by deciding nothing."""
 
 
 class Reexecution:
@@ -53,7 +58,11 @@ class Reexecution:
         return self.assembly.pipeline
 
     def take(self, entry: Entry) -> None:
-        """Let happen what one entry says; decisions, notes and the like are no news to a pipeline."""
+        """Let happen what one entry says; decisions, notes and the like are no news to a pipeline.
+
+        Raises:
+            OtherWayError: it cannot have happened to what this pipeline decided.
+        """
         pipeline = self.pipeline
         if isinstance(entry, Fed):
             for event in self._decoder.take(decode_input(entry.data)):
@@ -62,6 +71,10 @@ class Reexecution:
             pipeline.advance(entry.ts_ns)
         elif isinstance(entry, Report):
             if self._is_outside:
+                if entry.report.order_no > pipeline.stages.execution.last_no:
+                    raise OtherWayError(
+                        f"the venue told of order {entry.report.order_no}, which this program never decided upon"
+                    )
                 pipeline.report(entry.report)
         elif isinstance(entry, Controlled):
             pipeline.control(entry.event)

@@ -31,7 +31,7 @@ from claire.services.code import code_version
 from claire.services.feeding import LiveMarket, awaits_history, is_live
 from claire.services.keeping import CONFIG, LEDGER, SUMMARY
 from claire.services.quiet import quiet
-from claire.services.reexecution import Reexecution
+from claire.services.reexecution import OtherWayError, Reexecution
 from claire.services.silent import SilentVenue
 from claire.services.sources import reopen
 from claire.services.summary import Summary
@@ -197,12 +197,17 @@ def _feed_live(
     on_progress: Callable[[Pipeline], None] | None,
 ) -> None:
     """Take the pipeline through the journal, up to the first difference."""
-    for entry in reader:
-        if comparison.difference is not None:
-            return
-        reexecution.take(entry)
-        if on_progress:
-            on_progress(reexecution.pipeline)
+    try:
+        for entry in reader:
+            if comparison.difference is not None:
+                return
+            reexecution.take(entry)
+            if on_progress:
+                on_progress(reexecution.pipeline)
+    except OtherWayError:
+        comparison.finish()
+        if comparison.difference is None:
+            raise
 
 
 def _source(reader: JournalReader, header: Header, data: Sequence[Path]) -> MarketSource:
