@@ -58,6 +58,23 @@ def shared() -> Path:
     return SHARED
 
 
+_OUTCOMES: Final[dict[str, str]] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what became of each test."""
+    if report.when == "call" or report.outcome != "passed":
+        _OUTCOMES[report.nodeid] = report.outcome
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep the results of the tests that controls name, for `claire audit controls`."""
+    if _OUTCOMES and not hasattr(session.config, "workerinput"):
+        from claire.safety.controls import keep_results
+
+        keep_results(_OUTCOMES, CHECKOUT)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say last what was not collected, and how to change that."""

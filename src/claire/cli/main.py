@@ -17,11 +17,16 @@ from claire import __version__
 from claire.cli import plan
 from claire.cli.mexcsim import mexc_sim
 from claire.cli.output import Watched, complain, print_json, say
+from claire.cli.steer import COMMANDS
 from claire.cli.venue import symbols
 from claire.model.errors import ClaireError, UsageError, did_you_mean
 
 NOBODY_READS = 1
 """Exit code when the reader of our output went away; typer's own, where it notices first."""
+
+
+GROUPS = {"audit": "audit", "data": "data", "decision": "decide", "drill": "drill", "risk": "risk"}
+"""Commands that have commands of their own, and the modules that define them, imported when they are asked for."""
 
 
 class Interrupted(ClaireError):
@@ -39,8 +44,8 @@ class Commands(TyperGroup):
         Raises:
             UsageError: it is planned, or there is none of that name.
         """
-        if cmd_name in ("data", "drill") and cmd_name not in self.commands:
-            self.add_command(typer.main.get_command(import_module(f"claire.cli.{cmd_name}").app), cmd_name)
+        if cmd_name in GROUPS and cmd_name not in self.commands:
+            self.add_command(typer.main.get_command(import_module(f"claire.cli.{GROUPS[cmd_name]}").app), cmd_name)
         found = super().get_command(ctx, cmd_name)
         if found is not None:
             return found
@@ -453,6 +458,8 @@ def doctor(
     return do(config, assignments or (), runs, venue=venue, as_json=json)
 
 
+for command in COMMANDS:
+    app.command()(command)
 app.command("symbols")(symbols)
 app.command("mexc-sim")(mexc_sim)
 

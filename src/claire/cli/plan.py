@@ -8,6 +8,19 @@ GROUPS: dict[str, dict[str, str]] = {
         "run": "Trade with paper money: a synthetic market, a recorded one at any speed, or a live one.",
         "backtest": "Run a strategy over a recording, as fast as it goes.",
     },
+    "Look": {
+        "positions": "What each strategy owns; --venue: beside what the venue says.",
+        "orders": "The orders that are not finished.",
+        "balance": "What the account holds.",
+        "risk": "Locks, and each limit with how much of it is used.",
+        "explain": "Why a signal was refused or an order made, and what became of it.",
+    },
+    "Steer": {
+        "pause": "No new entries, in one symbol or all; exits go on.",
+        "unpause": "Entries again.",
+        "close": "Sell what is owned of a symbol.",
+        "cancel": "Cancel one order.",
+    },
     "Stop": {
         "kill": "Stop sending orders, within a second; the sentinel cancels what is open.",
         "panic": "Cancel everything at the venue, whatever else is dead.",
@@ -16,6 +29,8 @@ GROUPS: dict[str, dict[str, str]] = {
     "Prove": {
         "replay": "Decide a run again from its journal and compare every decision.",
         "history": "List the runs and how they ended.",
+        "audit": "The chain of records verified; the table of controls and their tests.",
+        "decision": "Put on record what an operator decided, and why.",
         "drill": "Practise failures in simulated time: no order may be lost or doubled.",
     },
     "Prepare": {
@@ -28,27 +43,16 @@ GROUPS: dict[str, dict[str, str]] = {
 """Commands that are built, with a line each."""
 
 PLANNED: dict[str, str] = {
-    "explain": "one decision, with the numbers compared",
     "export": "runs and trades as files",
     "up": "start the many-process topology",
     "status": "what runs where, and how it is",
     "top": "the running processes, live",
     "service": "one process of the many",
-    "positions": "what is owned",
-    "orders": "what is working",
-    "balance": "what the account holds",
-    "pause": "no new entries; exits go on",
-    "unpause": "entries again",
-    "close": "sell one position",
-    "cancel": "cancel one order",
     "rearm": "allow orders again after a kill",
     "flatten": "sell everything",
     "down": "stop all processes in order",
-    "risk": "limits and how much of them is used",
     "campaign": "evidence runs that count for promotion",
     "promote": "one step up the ladder of modes, by evidence",
-    "audit": "the trail of who changed what",
-    "decision": "one decision on record",
     "sweep": "try many parameters",
     "report": "a run as a page",
     "backup": "copy ledger and journal",

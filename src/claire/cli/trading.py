@@ -193,7 +193,7 @@ def _go_on(request: Request) -> int:
         again.releases,
         again.adjustments,
         again.operator,
-        again.reason,
+        _decided(again, run_dir, settings),
         again.externals,
     )
     stop = Stop()
@@ -207,6 +207,22 @@ def _go_on(request: Request) -> int:
             go_on=go_on,
         )
     return _ended(result, request, market.Wanted("live"), stop)
+
+
+def _decided(again: Again, run_dir: Path, settings: Settings) -> str:
+    """Return why, and by which decision on record, an operator does what was asked for; it is used up by that.
+
+    Raises:
+        SafetyRefusal: books at a venue are to be corrected, and nobody decided that on record.
+    """
+    if not again.adjustments or settings.mode is not Mode.TESTNET:
+        return again.reason
+    from claire.services.account import ACCOUNTS
+    from claire.services.deciding import use_decision
+
+    account = run_dir.parent / ACCOUNTS / settings.account.id
+    used = use_decision(account, "adjustment", f"run {run_dir.name}: --adjust {' --adjust '.join(again.adjustments)}")
+    return f"{again.reason} [decision {used.ruled.number}, {used.head[:12]}]"
 
 
 def _go_on_with_market(request: Request, run_dir: Path) -> int:

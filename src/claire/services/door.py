@@ -47,6 +47,8 @@ class Request(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     symbol: str = ""
     order: str = ""
+    lock: str = ""
+    """The source of a lock."""
     venue: bool = False
     """Ask the venue too."""
 

@@ -20,6 +20,7 @@ from claire.model.money import decimal_of
 from claire.services import views
 from claire.services.door import Door, Request
 from claire.services.limits import limits_of, locks_of
+from claire.services.recovery import GoOn
 from claire.stages.execution import Order
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 PAUSE: Final = "operator pause"
 """Source of the lock that `claire pause` puts on the account, and any operator's `claire unpause` takes back."""
+
+KILL_SWITCH: Final = "kill switch"
+"""Source of the lock that follows the account's latch (`services.guarding`)."""
 
 LONGEST: Final = 200
 """Characters of a name or a reason."""
@@ -80,6 +84,7 @@ class Operations:
             "unpause": self._unpause,
             "close": self._close,
             "cancel": self._cancel,
+            "release": self._release,
             "positions": lambda _: {"positions": views.positions(self._pipeline)},
             "orders": lambda _: {"orders": views.orders(self._pipeline)},
             "balance": lambda _: self._balance(),
@@ -162,6 +167,15 @@ class Operations:
             "symbol": order.symbol,
             "state": order.life.state.value,
         }
+
+    def _release(self, request: Request) -> dict[str, Any]:
+        if not request.reason.strip():
+            raise UsageError(f"release {request.lock}: whoever takes back a lock says why: --reason TEXT")
+        if request.lock == KILL_SWITCH:
+            raise UsageError("the lock of the kill switch goes when the account is armed again: claire rearm")
+        said_by = GoOn(Path(), releases=(request.lock,), operator=_name(request), reason=request.reason)
+        self._run.release(said_by, self._reconciliation)
+        return {"released": request.lock, **self._trading()}
 
     # -- what only looks -------------------------------------------------------------------------------------------------
 
