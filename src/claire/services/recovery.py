@@ -119,6 +119,8 @@ class Notes:
         """Orders that stood at the gate, and when last, in milliseconds of the venue's time."""
         self.ended: End | None = None
         """How the process before ended in order, if it did."""
+        self.beside: list[External | Adjusted] = []
+        """What is kept beside the decisions, in order."""
         self.settings_json = header.config_json
         """What the run went by last."""
 
@@ -135,6 +137,8 @@ class Notes:
             self.gated[entry.order_no] = entry.ts_ms
         elif isinstance(entry, End):
             self.ended = entry
+        elif isinstance(entry, External | Adjusted):
+            self.beside.append(entry)
         elif isinstance(entry, Resumed):
             self.settings_json = entry.settings_json or self.settings_json
 
@@ -264,6 +268,11 @@ def continued(
         if saved is None:
             ledger.postings(reexecution.assembly.opening)
         _catch_up(reexecution, again, entries)
+        for entry in notes.beside:  # the journal has them first; a crash may have kept them from the ledger
+            if isinstance(entry, External):
+                ledger.external(entry)
+            else:
+                ledger.adjusted(entry)
         step("recover.caught_up")
         assembly = reexecution.assembly
         assembly.tally = notes.tally
@@ -284,7 +293,7 @@ def continued(
             settings,
             recorders,
             restored_orders(notes.intents, notes.fills, assembly, again.committed.order_states),
-            tuple(again.committed.externals),
+            tuple(entry for entry in notes.beside if isinstance(entry, External)),
             Resumed(
                 at_ns=max(now_ns(), pipeline.now_ns),
                 code=code,
