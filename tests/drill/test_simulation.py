@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from claire.drill.campaign import Campaign, run_seeds
@@ -88,6 +89,13 @@ def test_a_crash_at_a_boundary_and_at_one_of_the_start_that_follows_leaves_nothi
     )
     assert found.submits >= REFERENCE.submits
     assert SEED
+
+
+@pytest.mark.parametrize("point", range(18, 40, 3))
+def test_a_crash_while_the_account_is_taken_in_for_the_first_time_leaves_journal_and_ledger_equal(point: int) -> None:
+    outcome = simulate(SEED, msgspec.structs.replace(REFERENCE, crash_at=(point,)))
+    assert outcome.crashes == 1
+    assert outcome.violations == []
 
 
 def test_shares_are_counted_over_every_window() -> None:
