@@ -128,11 +128,11 @@ def test_the_day_turns_at_midnight_even_when_nothing_is_held():
 
 def test_a_loss_of_the_day_stops_entries_until_midnight_in_a_whole_run():
     midnight_s = round((T0 // DAY_NS * DAY_NS + DAY_NS - T0) / SECOND_NS)
-    jump_and_fall = [10_000, 10_200, 5_000]
-    events = [
+    events = [trade(number, ticks) for number, ticks in enumerate([10_000, 10_200, 5_000, 5_000])]
+    events += [
         trade(start + number, ticks)
-        for start in (0, 100, midnight_s - 10, midnight_s + 10)
-        for number, ticks in enumerate([*jump_and_fall, 5_000])
+        for start in (200, midnight_s - 10, midnight_s + 10)
+        for number, ticks in enumerate([5_000, 5_100, 5_000, 5_000])
     ]
     heard = Listening()
     made = run(
@@ -144,7 +144,7 @@ def test_a_loss_of_the_day_stops_entries_until_midnight_in_a_whole_run():
         recorders=(heard,),
     )
     entries = [(s.ts_event_ns - T0) // SECOND_NS for s in heard.of(Fill) if not s.reduce_only]
-    assert entries == [1, midnight_s + 10]
+    assert entries == [1, midnight_s + 11]
     assert made.tally.denials == {"DAILY_LOSS_LIMIT": 2}
 
 

@@ -8,18 +8,22 @@ import pytest
 from claire.model.decisions import (
     CODE_MEANING,
     AllocationDecision,
+    Asked,
     Code,
     ControlEvent,
     Denial,
     Intent,
     PositionDusted,
     Reserved,
+    RiskAlert,
+    SetTimer,
     TradingState,
 )
 from claire.model.market import Side
 from claire.model.money import decimal_of
 from claire.model.orders import OrderState, OrderType
 from claire.stages.risk import Identity, Risk, RiskRules, quantity_lots
+from claire.stages.risk_state import Release
 from tests.support.markets import ABC, DAY_NS, SECOND_NS, SYMBOL, T0, books, fill, order, rules, signal
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -44,9 +48,17 @@ def risk(
         "max_gross_pct": 100,
         "cash_reserve_pct": 0,
         "max_daily_loss_pct": 100,
+        "max_drawdown_pct": 100,
+        "max_jump_pct": 100,
+        "collar_pct": 0,
+        "slice_pct": 100,
+        "duplicate_window_ms": 0,
+        "cooldown_s": 0,
+        "release": Release.NEXT_DAY,
     }
     given: dict[str, Any] = {
-        name: Decimal(str(v)) if name.endswith(("_pct", "_bps")) else v for name, v in {**wide, **limits}.items()
+        name: Decimal(str(v)) if name.endswith(("_pct", "_bps")) and not isinstance(v, tuple) else v
+        for name, v in {**wide, **limits}.items()
     }
     made = Risk(
         RiskRules(**given),
@@ -65,7 +77,12 @@ def hold(made: Risk, lots: int, symbol: str = SYMBOL, owner: str = "s", ticks: i
 
 
 def asked(made: Risk, side: Side = BUY, ticks: int = 10_000, **more: Any) -> Any:
-    *reserved, answer = made.on_signal(signal(side, ticks, **more))
+    """Ask at a trade of that price."""
+    mark = made.state.books.marks.get(more.get("symbol", SYMBOL))
+    if mark is not None and mark.price_ticks:
+        mark.price_ticks = ticks
+    notes = (RiskAlert, ControlEvent, SetTimer, Asked)
+    *reserved, answer = [e for e in made.on_signal(signal(side, ticks, **more)) if not isinstance(e, notes)]
     assert isinstance(answer, Intent | Denial)
     assert [type(event) for event in reserved] == ([Reserved] if isinstance(answer, Intent) else [])
     return answer
@@ -402,7 +419,7 @@ def test_the_size_follows_equity_not_cash():
     made = risk()
     hold(made, 500, owner="s2")
     made.state.books.marks[SYMBOL].price_ticks = 12_000  # equity 1,100
-    assert lots_of(asked(made, ticks=10_000)) == 55
+    assert lots_of(asked(made, ticks=12_000)) == 45
 
 
 def test_no_equity_no_lots():
@@ -427,8 +444,8 @@ def test_entries_meet_the_book_as_configured_and_exits_always_at_the_market(kind
     entry = asked(made)
     assert isinstance(entry, Intent)
     assert (entry.type, entry.limit_ticks, entry.expires_ns) == (kind, limit, expires)
-    hold(made, 10, owner="s2")
-    leave = asked(made, SELL, strategy_id="s2")
+    hold(made, 10, owner="s2", symbol="XYZUSDT")
+    leave = asked(made, SELL, strategy_id="s2", symbol="XYZUSDT")
     assert isinstance(leave, Intent)
     assert (leave.type, leave.limit_ticks, leave.expires_ns, leave.reduce_only) == (OrderType.MARKET, 0, 0, True)
 
@@ -450,7 +467,7 @@ def test_an_unlimited_profile_obeys_cash_and_the_venue_alone():
     hold(made, 100, owner="s2")
     made.state.books.marks[SYMBOL].price_ticks = 9_999
     made.on_valuation(T0 + SECOND_NS)
-    assert lots_of(asked(made, at_s=60)) == 499
+    assert lots_of(asked(made, ticks=9_999, at_s=60)) == 500
     assert numbers(asked(risk(unlimited=True, fraction="0")))[0] is Code.ALLOCATION_ZERO
 
 

@@ -20,6 +20,10 @@ from claire.services.keeping import RunResult
 from claire.services.replay import replay
 
 PARAMETERS = (
+    "risk.cooldown_s=0",
+    "risk.stop_guard_exits=20",
+    "risk.max_entries_per_min=10",
+    "risk.max_entries_per_h=60",
     "lookback_s=20",
     "threshold_pct=0.03",
     "stop_loss_pct=0.05",

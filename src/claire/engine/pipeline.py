@@ -36,6 +36,7 @@ from claire.model.decisions import (
     PositionDusted,
     RegimeChanged,
     Reserved,
+    RiskAlert,
     RoundTrip,
     SetTimer,
     Signal,
@@ -43,7 +44,7 @@ from claire.model.decisions import (
     VenueReport,
 )
 from claire.model.errors import DataError, SafetyRefusal
-from claire.model.market import Candle, Mark, MarketEvent, Timer, Trade
+from claire.model.market import Candle, Mark, MarketEvent, Timer, TopOfBook, Trade
 from claire.model.money import decimal_of
 from claire.stages.allocation import TIMER_PREFIX as ALLOCATION_TIMER
 from claire.stages.allocation import Allocations
@@ -53,6 +54,7 @@ from claire.stages.execution import Execution
 from claire.stages.portfolio import Portfolio
 from claire.stages.regime import Regimes
 from claire.stages.risk import DAY_NS, Risk
+from claire.stages.risk import TIMER_PREFIX as RISK_TIMER
 from claire.stages.signal import OnRestart, Signals
 from claire.strategies import StrategyParams
 
@@ -162,6 +164,7 @@ class Pipeline:
             self._unrecorded.append(event)
         if type(event) is Trade:
             mark = self.marks[event.symbol]
+            mark.before_ticks = mark.price_ticks
             mark.price_ticks = event.price_ticks
             mark.ts_event_ns = t
             caused: Sequence[Any] = self._candles_on_trade(event)
@@ -172,6 +175,11 @@ class Pipeline:
                 self._run(caused)
         else:
             self.book_events += 1
+            if type(event) is TopOfBook:
+                mark = self.marks[event.symbol]
+                mark.bid_ticks = event.bid_ticks
+                mark.ask_ticks = event.ask_ticks
+                mark.book_ns = t
         if self._venue_busy:
             self.venue.after(event)
             self._deliver(t)
@@ -216,6 +224,7 @@ class Pipeline:
         for candle in candles:
             self._run(self.stages.regimes.on_candle(candle))
             self.stages.signals.on_candle(candle)
+            self.stages.risk.on_candle(candle)
 
     def past_trades(self, symbol: str, trades: Sequence[Trade]) -> None:
         """Show trades of a symbol from before the start, oldest first; nothing is decided from them."""
@@ -416,6 +425,8 @@ class Pipeline:
             self._run(self.stages.candles.on_timer(timer))
         elif timer.id.startswith(ALLOCATION_TIMER):
             self._run(self.stages.allocations.on_timer(timer))
+        elif timer.id.startswith(RISK_TIMER):
+            self._run(self.stages.risk.on_timer(timer))
         else:
             self._run(self.stages.execution.on_timer(timer))
 
@@ -427,8 +438,10 @@ class Pipeline:
 
     def _value(self, at_ns: int) -> None:
         """Look at equity at one moment of the grid. Between two inputs nothing changes, so one look stands for all."""
-        self.stages.risk.on_valuation(at_ns)
+        caused = self.stages.risk.on_valuation(at_ns)
         self.stages.portfolio.on_valuation()
+        if caused:
+            self._run(caused)
         if at_ns >= self._next_snapshot_ns:
             self._next_snapshot_ns = at_ns + SNAPSHOT_NS
             self.snapshot()
@@ -465,7 +478,7 @@ class Pipeline:
         """Say who hears what, in which order. Read it as the picture in DESIGN 1."""
         s, record = self.stages, self._record
         return {
-            Candle: (self._record_candle, s.regimes.on_candle, s.signals.on_candle),
+            Candle: (self._record_candle, s.regimes.on_candle, s.signals.on_candle, s.risk.on_candle),
             RegimeChanged: (record, s.allocations.on_regime),
             AllocationDecision: (record, s.risk.on_allocation),
             Signal: (record, s.portfolio.on_signal, s.risk.on_signal),
@@ -477,6 +490,8 @@ class Pipeline:
             OrderEvent: (record, s.signals.on_order, s.risk.on_order, s.portfolio.on_order),
             Fill: (record, s.signals.on_fill, s.risk.on_fill, s.portfolio.on_fill),
             ControlEvent: (record, s.risk.on_control),
+            RiskAlert: (record,),
+            Asked: (s.execution.on_asked,),
             Adjustment: (s.risk.on_adjustment, s.portfolio.on_adjustment),
             PositionDusted: (record, s.signals.on_dusted, s.portfolio.on_dusted),
             Adopted: (record, s.signals.on_adopted, s.execution.on_adopted, s.risk.on_adopted, s.portfolio.on_adopted),

@@ -35,37 +35,67 @@ class Code(StrEnum):
     """Why risk says no. The table in the docs is generated from these and `CODE_MEANING`."""
 
     UNKNOWN_INSTRUMENT = "UNKNOWN_INSTRUMENT"
+    UNKNOWN_STRATEGY = "UNKNOWN_STRATEGY"
+    SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
     TRADING_STATE = "TRADING_STATE"
-    STALE_PRICE = "STALE_PRICE"
     DAILY_LOSS_LIMIT = "DAILY_LOSS_LIMIT"
+    DRAWDOWN_LIMIT = "DRAWDOWN_LIMIT"
+    STOP_GUARD = "STOP_GUARD"
+    REJECTS = "REJECTS"
+    ORDER_RATE = "ORDER_RATE"
+    STALE_PRICE = "STALE_PRICE"
+    BAD_BOOK = "BAD_BOOK"
+    PRICE_JUMP = "PRICE_JUMP"
+    PRICE_COLLAR = "PRICE_COLLAR"
+    COOLING_DOWN = "COOLING_DOWN"
     ALLOCATION_ZERO = "ALLOCATION_ZERO"
     BELOW_LOT = "BELOW_LOT"
     BELOW_MIN_NOTIONAL = "BELOW_MIN_NOTIONAL"
     ENTRY_TOO_SMALL_TO_EXIT = "ENTRY_TOO_SMALL_TO_EXIT"
     ORDER_VALUE_LIMIT = "ORDER_VALUE_LIMIT"
+    ORDER_VOLUME_LIMIT = "ORDER_VOLUME_LIMIT"
+    DUPLICATE_ORDER = "DUPLICATE_ORDER"
+    SELF_MATCH = "SELF_MATCH"
     SYMBOL_EXPOSURE_LIMIT = "SYMBOL_EXPOSURE_LIMIT"
     EXPOSURE_LIMIT = "EXPOSURE_LIMIT"
     OPEN_ORDERS_LIMIT = "OPEN_ORDERS_LIMIT"
     CASH_RESERVE = "CASH_RESERVE"
     INSUFFICIENT_CASH = "INSUFFICIENT_CASH"
+    REPEATED_ENTRIES = "REPEATED_ENTRIES"
+    THROTTLED = "THROTTLED"
     NOTHING_TO_SELL = "NOTHING_TO_SELL"
 
 
 CODE_MEANING: dict[Code, str] = {
     Code.UNKNOWN_INSTRUMENT: "The symbol has no instrument rules in this run.",
+    Code.UNKNOWN_STRATEGY: "No strategy of that name is configured, so nobody would own the order.",
+    Code.SYMBOL_NOT_ALLOWED: "The symbol is not one that this run may enter (`risk.symbols`, or those of the strategies).",
     Code.TRADING_STATE: "The trading state allows no such order (REDUCE_ONLY, HALTED or KILLED).",
+    Code.DAILY_LOSS_LIMIT: "Equity fell by `risk.max_daily_loss_pct` since 00:00 UTC; no entries until the lock is released.",
+    Code.DRAWDOWN_LIMIT: "Equity fell by `risk.max_drawdown_pct` from its peak; no entries until the lock is released.",
+    Code.STOP_GUARD: "Too many exits of the symbol lost money within `risk.stop_guard_min`; its entries stay off for as long.",
+    Code.REJECTS: "The venue rejected too many orders of the strategy, or one for lack of balance; its entries stay off.",
+    Code.ORDER_RATE: "The account made far more orders in a minute than it should; entries stay off until the lock is released.",
     Code.STALE_PRICE: "The last trade of the symbol is older than `risk.max_data_age_ms`, or there is none.",
-    Code.DAILY_LOSS_LIMIT: "Equity fell by `risk.max_daily_loss_pct` since 00:00 UTC; entries stay off until the next day.",
+    Code.BAD_BOOK: "The best bid and offer are crossed, or a side is empty.",
+    Code.PRICE_JUMP: "The price differs by more than `risk.max_jump_pct` from the trade before, and no second trade confirms it.",
+    Code.PRICE_COLLAR: "The price is further than `risk.collar_pct` from the last trade or the middle of the book.",
+    Code.COOLING_DOWN: "A position in the symbol was left less than `risk.cooldown_s` ago.",
     Code.ALLOCATION_ZERO: "The allocation for the symbol's regime is 0.",
     Code.BELOW_LOT: "The quantity that the position size buys is less than one lot.",
     Code.BELOW_MIN_NOTIONAL: "The order is worth less than the venue's minimum notional.",
     Code.ENTRY_TOO_SMALL_TO_EXIT: "At the stop price the entry would be worth less than 1.5 × the minimum notional.",
     Code.ORDER_VALUE_LIMIT: "The order is worth more than `risk.max_order_pct` of equity.",
+    Code.ORDER_VOLUME_LIMIT: "The quantity is more than twice what `risk.max_order_pct` buys at the median price of seven days.",
+    Code.DUPLICATE_ORDER: "The same order (strategy, symbol, side, quantity, price) was made within `risk.duplicate_window_ms`.",
+    Code.SELF_MATCH: "The order would meet one of our own in the book; an exit waits once for that one's cancel.",
     Code.SYMBOL_EXPOSURE_LIMIT: "Held and in flight in this symbol would exceed `risk.max_symbol_pct` of equity.",
     Code.EXPOSURE_LIMIT: "Held and in flight in all symbols would exceed `risk.max_gross_pct` of equity.",
-    Code.OPEN_ORDERS_LIMIT: "As many orders are working or in flight as `risk.max_open_orders` allows.",
+    Code.OPEN_ORDERS_LIMIT: "`risk.max_open_orders` (in the symbol: `risk.max_symbol_orders`) are working, in flight or unknown.",
     Code.CASH_RESERVE: "Free cash after this order would fall below `risk.cash_reserve_pct` of equity.",
     Code.INSUFFICIENT_CASH: "Free cash does not pay for the order, its fees and its slippage.",
+    Code.REPEATED_ENTRIES: "The strategy entered the symbol as often as `risk.max_entries_per_…` allows; no more of them there.",
+    Code.THROTTLED: "As many entries were made as `risk.max_orders_per_…` allows (one strategy: half as many).",
     Code.NOTHING_TO_SELL: "The strategy owns nothing of the symbol that is not being sold already.",
 }
 
@@ -110,6 +140,8 @@ class Intent(Struct, frozen=True, tag_field="event", tag="intent"):
     price_ticks: int
     """The price that it was decided at."""
     kind: str = "spot"
+    collar_ticks: int = 0
+    """The worst price that a market order may fill at; 0: any."""
 
 
 class Reserved(Struct, frozen=True, tag_field="event", tag="reserved"):
@@ -280,6 +312,22 @@ class ControlEvent(Struct, frozen=True, tag_field="event", tag="control"):
     """Market time at which the lock is over by itself; 0: until its source or an operator takes it back."""
 
 
+class RiskAlert(Struct, frozen=True, tag_field="event", tag="risk_alert"):
+    """Something about risk that a person should look at; nothing was refused or locked."""
+
+    control: str
+    """Whose: ``C16``."""
+    name: str
+    """Of the limit, such as ``max_daily_loss_pct``."""
+    value: Decimal
+    limit: Decimal
+    unit: str
+    because: str
+    ts_event_ns: int
+    symbol: str = ""
+    strategy_id: str = ""
+
+
 class Adopted(Struct, frozen=True, tag_field="event", tag="adopted"):
     """A position changed its owner, because an operator said so."""
 
@@ -347,5 +395,7 @@ class RoundTrip(Struct, frozen=True, tag_field="event", tag="round_trip"):
 Decision = Signal | Intent | Denial | OrderEvent | Fill
 """What the decision digest covers."""
 
-Derived = RegimeChanged | AllocationDecision | Reserved | PositionDusted | RoundTrip | ControlEvent | Adopted
+Derived = (
+    RegimeChanged | AllocationDecision | Reserved | PositionDusted | RoundTrip | ControlEvent | Adopted | RiskAlert
+)
 """Also recorded in the journal; follows from inputs and decisions."""

@@ -95,6 +95,13 @@ class Mark(Struct):
     price_ticks: int = 0
     """0 until the first trade."""
     ts_event_ns: int = 0
+    before_ticks: int = 0
+    """Price of the trade before; 0: there was none."""
+    bid_ticks: int = 0
+    """Best bid as far as the source tells; 0: that side is empty."""
+    ask_ticks: int = 0
+    book_ns: int = 0
+    """Time of the last best bid and offer; 0: the source tells none."""
 
 
 MarketEvent = Trade | TopOfBook | Depth

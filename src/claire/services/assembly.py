@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from claire.adapters.config import account_of, parameters
-from claire.adapters.config.schema import RiskProfile, Settings, StrategySettings
+from claire.adapters.config.schema import BacktestRelease, Mode, RiskProfile, Settings, StrategySettings
 from claire.adapters.venues.paper import PaperRules, PaperVenue
 from claire.engine.pipeline import Pipeline, Stages
 from claire.engine.ports import Recorder, SourceInfo, Venue
@@ -25,6 +25,7 @@ from claire.stages.execution import REMEMBER_NS, Execution
 from claire.stages.portfolio import Portfolio
 from claire.stages.regime import RegimeRules, Regimes
 from claire.stages.risk import Identity, Risk, RiskRules
+from claire.stages.risk_state import Release
 from claire.stages.signal import Desk, Signals
 from claire.strategies import load
 
@@ -99,7 +100,7 @@ def assemble(
         allocations=allocations,
         signals=Signals(desks),
         risk=Risk(
-            risk_rules(settings),
+            risk_rules(settings, symbols),
             risk_books,
             Identity(settings.account.id, PAPER_VENUE if venue is None else "mexc", client_prefix(run_id)),
             {desk.strategy_id: desk.strategy.params.stop_loss_pct for desk in desks},
@@ -177,20 +178,53 @@ def allocation_rules(settings: Settings) -> AllocationRules:
     return AllocationRules(mode=mode, cooldown_h=settings.allocation.cooldown_h)
 
 
-def risk_rules(settings: Settings) -> RiskRules:
-    """Return the limits that `settings` describe."""
+def risk_rules(settings: Settings, traded: Sequence[str] = ()) -> RiskRules:
+    """Return the limits that `settings` describe.
+
+    Args:
+        settings: The effective configuration.
+        traded: The symbols of the strategies; what of them may be entered follows. Empty: nothing is said about symbols.
+
+    Raises:
+        ConfigError: `risk.symbols` leaves nothing that may be entered.
+    """
     risk = settings.risk
+    symbols = tuple(symbol for symbol in traded if not risk.symbols or symbol in risk.symbols)
+    if traded and not symbols:
+        raise ConfigError(
+            f"risk.symbols = {', '.join(risk.symbols)}: none of them is traded, so nothing could ever be entered."
+            f" Traded: {', '.join(traded)}"
+        )
     entry_type = OrderType(settings.execution.entry_type.value.upper())
+    releases_by_day = settings.mode is Mode.BACKTEST and risk.backtest_release is BacktestRelease.NEXT_DAY
     return RiskRules(
         unlimited=risk.profile is RiskProfile.UNLIMITED,
+        symbols=symbols,
         position_pct=risk.position_pct,
         max_order_pct=risk.max_order_pct,
         max_symbol_pct=risk.max_symbol_pct,
         max_gross_pct=risk.max_gross_pct,
         cash_reserve_pct=risk.cash_reserve_pct,
         max_open_orders=risk.max_open_orders,
+        max_symbol_orders=risk.max_symbol_orders,
         max_daily_loss_pct=risk.max_daily_loss_pct,
+        max_drawdown_pct=risk.max_drawdown_pct,
         max_data_age_ms=risk.max_data_age_ms,
+        max_jump_pct=risk.max_jump_pct,
+        collar_pct=risk.collar_pct,
+        duplicate_window_ms=risk.duplicate_window_ms,
+        max_orders_per_s=risk.max_orders_per_s,
+        max_orders_per_min=risk.max_orders_per_min,
+        max_orders_per_day=risk.max_orders_per_day,
+        max_entries_per_min=risk.max_entries_per_min,
+        max_entries_per_h=risk.max_entries_per_h,
+        max_entries_per_day=risk.max_entries_per_day,
+        cooldown_s=risk.cooldown_s,
+        stop_guard_exits=risk.stop_guard_exits,
+        stop_guard_min=risk.stop_guard_min,
+        max_rejects_in_row=risk.max_rejects_in_row,
+        max_rejects_per_5_min=risk.max_rejects_per_5_min,
+        release=Release.NEXT_DAY if releases_by_day else Release.OPERATOR,
         entry_type=entry_type,
         entry_ttl_ns=int(settings.execution.entry_ttl_s * 1_000_000_000),
         taker_bps=settings.fees.taker_bps,

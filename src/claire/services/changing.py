@@ -76,7 +76,7 @@ def change(assembly: Assembly, settings: Settings, orphans: str, operator: str, 
         desk.orphan()
     replaced = {_owner(desk): desk for desk in signals.desks if _owner(desk) in desks and _owner(desk) not in kept}
     signals.reseat([*seats, *gone])
-    fresh.risk.state = old.risk.state
+    fresh.risk.take_over(old.risk.state)
     for symbol in dict.fromkeys(desk.instrument.symbol for desk in seats):
         fresh.risk.state.fractions.setdefault(symbol, old.allocations.initial(symbol))
     old.allocations.rules, old.regimes.rules = fresh.allocations.rules, fresh.regimes.rules

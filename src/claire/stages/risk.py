@@ -1,24 +1,27 @@
 """Risk: the one place where a wish becomes an order of an exact size, or a no with numbers.
 
-Input: `Signal`, `AllocationDecision`, `ControlEvent`, valuation times, and what became of earlier intents
-(`OrderEvent`, `Fill`). Output: for every signal `Reserved` and `Intent`, or a `Denial`; `PositionDusted` for a position
-too small to sell.
+Input: `Signal`, `AllocationDecision`, `Candle`, `ControlEvent`, valuation times, timers, and what became of earlier intents
+(`OrderEvent`, `Fill`). Output: for every signal `Reserved` and `Intent`, or a `Denial`; `PositionDusted` for a position too
+small to sell; `ControlEvent` where a control locks trading or a lock's time is over; `RiskAlert` where a person should look.
 
-Entries pass every control of `ENTRY_CONTROLS` in order; the first that refuses is the answer. Orders in flight count
-as if they were filled. Exits are never sized by a limit: they sell what the strategy owns and is not selling already.
+Entries pass every control of `controls.ENTRY_CONTROLS` in order; the first that refuses is the answer. Orders in flight count
+as if they were filled at their worst. Exits are never sized by a limit: they sell what the strategy owns and is not selling
+already, a large one slice by slice, within a collar that widens from attempt to attempt. What was lost, how often something
+was done and which locks hold lies in `RiskState`, which the run's snapshots keep and a replay makes again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from fractions import Fraction
+from typing import Final
 
-from msgspec import Struct, field
+from msgspec import structs
 
-from claire.model.books import Books
+from claire.model.books import Books, Position
 from claire.model.decisions import (
     Adjustment,
     Adopted,
     AllocationDecision,
+    Asked,
     Code,
     ControlEvent,
     Denial,
@@ -27,118 +30,73 @@ from claire.model.decisions import (
     OrderEvent,
     PositionDusted,
     Reserved,
+    RiskAlert,
+    SetTimer,
     Signal,
     TradingState,
 )
 from claire.model.instrument import Instrument
-from claire.model.market import Side
-from claire.model.money import decimal_of, divide_half_even
-from claire.model.orders import TERMINAL, OrderType
+from claire.model.market import Candle, Side, Timer
+from claire.model.money import decimal_of
+from claire.model.orders import TERMINAL, OrderState, OrderType
+from claire.stages.controls import (
+    ENTRY_OVER_MIN_NOTIONAL,
+    HOURS_KEPT,
+    denial_of,
+    entry_of,
+    own_orders_met,
+    quantity_lots,
+    refuse,
+    rests,
+)
+from claire.stages.controls_base import DAY_NS, Trip, percent
+from claire.stages.controls_behaviour import DAILY_LOSS, DRAWDOWN, ORDER_RATE, REJECTS, REPEATED, STOP_GUARD
+from claire.stages.risk_state import (
+    SOFT_PCT,
+    Account,
+    Ask,
+    Identity,
+    Reservation,
+    RiskRules,
+    RiskState,
+    Selling,
+    collar,
+)
 
-DAY_NS = 86_400_000_000_000
-ENTRY_OVER_MIN_NOTIONAL = Fraction(3, 2)
-"""An entry must be worth this many minimum notionals at its stop price (DESIGN 7)."""
+__all__ = ["DAY_NS", "ENTRY_OVER_MIN_NOTIONAL", "Identity", "Risk", "RiskRules", "quantity_lots"]
 
+TIMER_PREFIX: Final = "risk:"
+"""Timers of this stage are named ``risk:SOURCE``: the lock of that source is over then."""
 
-class RiskRules(Struct, frozen=True):
-    """The limits in force. Percentages are of the account's equity."""
+HOUR_NS: Final = 3_600_000_000_000
 
-    unlimited: bool = False
-    """Only cash and venue rules; in backtest and replay, and said in every result."""
-    position_pct: Decimal = Decimal(5)
-    max_order_pct: Decimal = Decimal(10)
-    max_symbol_pct: Decimal = Decimal(20)
-    max_gross_pct: Decimal = Decimal(60)
-    cash_reserve_pct: Decimal = Decimal(5)
-    max_open_orders: int = 20
-    max_daily_loss_pct: Decimal = Decimal(3)
-    max_data_age_ms: int = 2_000
-    entry_type: OrderType = OrderType.MARKET
-    entry_ttl_ns: int = 0
-    """How long a resting entry may work; 0 for market and IOC orders."""
-    taker_bps: Decimal = Decimal(0)
-    """For the fee that an entry must be able to pay."""
-    slippage_ticks: int = 0
-    """How much dearer than its decision price an entry must be able to be."""
+LOCK_CODES: Final[Mapping[str, Code]] = {
+    DAILY_LOSS: Code.DAILY_LOSS_LIMIT,
+    DRAWDOWN: Code.DRAWDOWN_LIMIT,
+    STOP_GUARD: Code.STOP_GUARD,
+    REJECTS: Code.REJECTS,
+    ORDER_RATE: Code.ORDER_RATE,
+    REPEATED: Code.REPEATED_ENTRIES,
+}
+"""What a denial by the lock of a control is called; by any other lock it is TRADING_STATE."""
 
+ALLOWED: Final[Mapping[Side, tuple[TradingState, ...]]] = {
+    Side.BUY: (TradingState.ACTIVE,),
+    Side.SELL: (TradingState.ACTIVE, TradingState.REDUCE_ONLY),
+}
+"""In which trading states an order of a side may be made (DESIGN 7); cancels may always."""
 
-class Identity(Struct, frozen=True):
-    """Whose orders these are."""
+TAKEN: Final = (
+    OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED,
+)  # fmt: skip
+"""States of an order that the venue took."""
 
-    account_id: str
-    venue: str
-    client_prefix: str = ""
-    """Client order ids are this prefix and the order's ordinal: derived, never random."""
-
-
-class Reservation(Struct):
-    """What a live order may still do to the account."""
-
-    strategy_id: str
-    symbol: str
-    side: Side
-    leaves_lots: int
-    worst_ticks: int
-
-
-class Ask(Struct, frozen=True):
-    """An entry on its way through the controls; amounts in quote units."""
-
-    signal: Signal
-    instrument: Instrument
-    equity: int
-    fraction: Decimal
-    lots: int
-    value: int
-    """At the decision price."""
-    worst: int
-    """With slippage and fees."""
+Output = Reserved | Intent | Denial | PositionDusted | ControlEvent | RiskAlert | SetTimer | Asked
+"""What this stage answers with."""
 
 
-class Lock(Struct, frozen=True):
-    """What one source allows to be sent, and since when."""
-
-    state: TradingState
-    reason: str
-    since_ns: int
-
-
-SEVERITY: dict[TradingState, int] = {state: severity for severity, state in enumerate(TradingState)}
-
-
-class RiskState(Struct):
-    """What risk remembers."""
-
-    books: Books
-    locks: dict[str, Lock] = field(default_factory=dict)
-    """By source; those that took theirs back are not in it. None: ACTIVE."""
-    fractions: dict[str, Decimal] = field(default_factory=dict)
-    """Allocation per symbol."""
-    reservations: dict[int, Reservation] = field(default_factory=dict)
-    """By order ordinal; only live orders."""
-    orders: int = 0
-    day: int = -1
-    """UTC day number of the last valuation."""
-    day_start_equity: int = 0
-    day_floor: int = 0
-    """Equity at which the daily loss limit is reached."""
-    loss_day: int = -1
-    """The day on which the daily loss limit was reached."""
-
-    @property
-    def trading(self) -> TradingState:
-        """The trading state in force: the most severe that any source asks for."""
-        return max((lock.state for lock in self.locks.values()), key=SEVERITY.__getitem__, default=TradingState.ACTIVE)
-
-    @property
-    def trading_reason(self) -> str:
-        """Why the trading state is what it is: every source of that severity, the oldest lock first."""
-        state = self.trading
-        return "; ".join(f"{source}: {lock.reason}" for source, lock in self.locks.items() if lock.state is state)
-
-
-class Risk:
-    """The stage: state, rules, and the controls."""
+class Risk(Account):
+    """The stage: rules, state, and what is done about each event."""
 
     def __init__(
         self,
@@ -149,10 +107,13 @@ class Risk:
         fractions: Mapping[str, Decimal],
     ) -> None:
         """Start ACTIVE with the given books; `stop_pct` is each strategy's stop distance, `fractions` the allocations."""
-        self.rules = rules
+        super().__init__(rules, RiskState(books, fractions=dict(fractions)), stop_pct)
         self.identity = identity
-        self.state = RiskState(books, fractions=dict(fractions))
-        self._kept_at_stop = {strategy: 1 - Fraction(repr(pct)) / 100 for strategy, pct in stop_pct.items()}
+
+    def take_over(self, state: RiskState) -> None:
+        """Go on from what a stage with other limits remembers; these limits hold from now on."""
+        self.state = state
+        state.daily.fit(self.rules.max_daily_loss_pct, SOFT_PCT)
 
     # --- what it hears ---
 
@@ -160,139 +121,263 @@ class Risk:
         """Take a new fraction for one symbol."""
         self.state.fractions[decision.symbol] = decision.fraction
 
-    def on_control(self, event: ControlEvent) -> None:
-        """Set the lock of one source, or take it back; the locks of others stay."""
-        locks = self.state.locks
+    def on_candle(self, candle: Candle) -> None:
+        """Remember the last price of each hour, for the usual price of a symbol."""
+        hours = self.state.hours.setdefault(candle.symbol, [])
+        hour = (candle.close_ns - 1) // HOUR_NS
+        if hours and hours[-1][0] >= hour:
+            hours.pop()
+        hours.append((hour, candle.close_ticks))
+        del hours[:-HOURS_KEPT]
+
+    def on_control(self, event: ControlEvent) -> Sequence[Output]:
+        """Set the lock of one source, or take it back; the locks of others stay. What is said twice counts once."""
+        if not self.state.set_lock(event):
+            return ()
         if event.state is TradingState.ACTIVE:
-            locks.pop(event.operator, None)
-            return
-        before = locks.get(event.operator)
-        since_ns = before.since_ns if before is not None and before.state is event.state else event.ts_event_ns
-        locks[event.operator] = Lock(event.state, event.reason, since_ns)
+            self._released(event)
+        return (SetTimer(event.until_ns, f"{TIMER_PREFIX}{event.operator}"),) if event.until_ns else ()
+
+    def on_timer(self, timer: Timer) -> Sequence[Output]:
+        """Take back the locks whose time is over."""
+        return self._expire(timer.due_ns)
 
     def on_adopted(self, event: Adopted) -> None:
         """Let a position change its owner."""
         self.state.books.adopt(event.owner_id, event.strategy_id, event.symbol, event.ts_event_ns)
+        self._no_longer_leaving((event.owner_id, event.symbol))
 
-    def on_fill(self, fill: Fill) -> None:
+    def on_fill(self, fill: Fill) -> Sequence[Output]:
         """Book a fill and shorten its reservation."""
         state = self.state
         state.books.apply(fill)
         reservation = state.reservations.get(fill.order_no)
         if reservation is not None:
             reservation.leaves_lots = max(0, reservation.leaves_lots - fill.quantity_lots)
-        self.on_valuation(fill.ts_event_ns)
+        return self.on_valuation(fill.ts_event_ns)
 
     def on_adjustment(self, adjustment: Adjustment) -> None:
-        """Book an operator's correction; like a transfer it shifts the day's start, and trips nothing."""
+        """Book an operator's correction; like a transfer it shifts the day's start and the peak, and trips nothing."""
         state = self.state
         before = state.books.equity_units
         state.books.adjust(adjustment)
-        if state.day >= 0:
-            state.day_start_equity += state.books.equity_units - before
-            state.day_floor = state.day_start_equity - _percent(state.day_start_equity, self.rules.max_daily_loss_pct)
+        units = state.books.equity_units - before
+        state.daily.shift(units, self.rules.max_daily_loss_pct, SOFT_PCT)
+        state.drawdown.shift(units)
 
-    def on_order(self, event: OrderEvent) -> None:
-        """Release the reservation of an order that reached a terminal state."""
-        if event.state not in TERMINAL:
-            return
-        books = self.state.books
-        self.state.reservations.pop(event.order_no, None)
-        position = books.positions.get((event.strategy_id, event.symbol))
-        if position is not None and position.has_ended(event, books.instruments[event.symbol]):
-            books.to_dust(event.strategy_id, event.symbol, event.ts_event_ns)
-
-    def on_valuation(self, ts_event_ns: int) -> None:
-        """Look at equity: roll the day over, and latch the daily loss limit."""
+    def on_order(self, event: OrderEvent) -> Sequence[Output]:
+        """Follow an order: count a reject, release what ended, go on with an exit in slices."""
         state = self.state
+        key = (event.strategy_id, event.symbol)
+        if event.state in TAKEN:
+            state.rejects.taken(event.strategy_id)
+        if event.state not in TERMINAL:
+            return ()
+        was_live = state.reservations.pop(event.order_no, None) is not None
+        told: list[Output] = []
+        if was_live and event.state is OrderState.REJECTED and not self.rules.unlimited:
+            told += self._rejected(event)
+        if was_live and event.side is Side.SELL:
+            told += self._left_or_not(event)
+        position = state.books.positions.get(key)
+        if position is not None and position.has_ended(event, state.books.instruments[event.symbol]):
+            told += self._ended(key, position, event.ts_event_ns)
+            state.books.to_dust(*key, event.ts_event_ns)
+        selling = state.selling.get(key)
+        if selling is not None and selling.order_no == event.order_no:
+            told += self._next_slice(key, selling, event)
+        return told
+
+    def on_valuation(self, ts_event_ns: int) -> Sequence[Output]:
+        """Look at equity: roll the day over, look for the loss limits, take back locks whose time is over."""
+        state, rules = self.state, self.rules
+        daily = state.daily
         day = ts_event_ns // DAY_NS
-        if day == state.day and self.is_at_rest:
-            return
+        if day == daily.day and self.is_at_rest:
+            return ()
         equity = state.books.equity_units
-        if day != state.day:
-            state.day, state.day_start_equity = day, equity
-            state.day_floor = equity - _percent(equity, self.rules.max_daily_loss_pct)
-        elif equity <= state.day_floor and not self.rules.unlimited:
-            state.loss_day = day
+        if day != daily.day:
+            daily.begin(day, equity, rules.max_daily_loss_pct, SOFT_PCT)
+        if rules.unlimited:
+            return ()
+        told: list[Output] = list(self._expire(ts_event_ns)) if state.locks else []
+        currency, until_ns = state.books.currency, rules.until_ns(ts_event_ns)
+        for trip in (
+            daily.look(equity, rules.max_daily_loss_pct, until_ns, currency),
+            state.drawdown.look(equity, rules.max_drawdown_pct, until_ns, currency),
+        ):
+            if trip is not None:
+                told += self._trip(trip, ts_event_ns)
+        told += self._losses_near(equity, ts_event_ns)
+        return told
 
     # --- what it decides ---
 
-    def on_signal(self, signal: Signal) -> Sequence[Reserved | Intent | Denial | PositionDusted]:
+    def on_signal(self, signal: Signal) -> Sequence[Output]:
         """Answer one signal with a reservation and an intent, or with a denial that carries the numbers."""
         instrument = self.state.books.instruments.get(signal.symbol)
         if instrument is None:
-            return (
-                _denial(signal, Code.UNKNOWN_INSTRUMENT, 0, 1, "rules", f"{signal.symbol} has no rules in this run"),
-            )
-        trading = self.state.trading
-        allowed = (TradingState.ACTIVE,) if signal.side is Side.BUY else (TradingState.ACTIVE, TradingState.REDUCE_ONLY)
-        if trading not in allowed:
-            why = f"trading is {trading} ({self.state.trading_reason})"
-            return (_denial(signal, Code.TRADING_STATE, 0, 1, "orders", why),)
-        return self._exit(signal, instrument) if signal.side is Side.SELL else self._entry(signal, instrument)
+            because = f"{signal.symbol} has no rules in this run"
+            return (denial_of(signal, Code.UNKNOWN_INSTRUMENT, 0, 1, "rules", because),)
+        expired = self._expire(signal.ts_event_ns) if self.state.locks else ()
+        denial = self._locked(signal)
+        if denial is not None:
+            return (*expired, denial)
+        answers = self._exit(signal, instrument) if signal.side is Side.SELL else self._entry(signal, instrument)
+        return (*expired, *answers)
 
-    def _exit(self, signal: Signal, instrument: Instrument) -> Sequence[Reserved | Intent | Denial | PositionDusted]:
-        position = self.state.books.positions.get((signal.strategy_id, signal.symbol))
+    def _locked(self, signal: Signal) -> Denial | None:
+        """Return why the locks allow no such order; None: they do."""
+        found = self.state.locks_on(signal.strategy_id, signal.symbol)
+        if not found or found[0][1].state in ALLOWED[signal.side]:
+            return None
+        if signal.side is Side.BUY:
+            self.state.lost([source for source, _ in found])
+        trading = found[0][1].state
+        why = "; ".join(f"{source}: {lock.reason}" for source, lock in found)
+        code = LOCK_CODES.get(found[0][0].partition(" (")[0], Code.TRADING_STATE)
+        books, daily, peak = self.state.books, self.state.daily, self.state.drawdown.peak
+        because = f"trading is {trading} ({why})"
+        if code is Code.DAILY_LOSS_LIMIT:
+            value, limit = decimal_of(daily.start - books.equity_units), decimal_of(daily.start - daily.floor)
+            return denial_of(signal, code, value, limit, books.currency, because)
+        if code is Code.DRAWDOWN_LIMIT:
+            value, limit = decimal_of(peak - books.equity_units), decimal_of(percent(peak, self.rules.max_drawdown_pct))
+            return denial_of(signal, code, value, limit, books.currency, because)
+        return denial_of(signal, code, 0, 1, "orders", because)
+
+    def _entry(self, signal: Signal, instrument: Instrument) -> Sequence[Output]:
+        ask = entry_of(self, signal, instrument)
+        denial = refuse(self, ask)
+        if denial is None:
+            return (*self._approve(signal, instrument, ask.lots, reduce_only=False), *self._entered(ask))
+        if denial.code is not Code.REPEATED_ENTRIES:
+            return (denial,)
+        state, now_ns = self.state, signal.ts_event_ns
+        rate = state.entries.exhausted(signal.strategy_id, signal.symbol, now_ns, self.rules.repetition)
+        if rate is None:
+            raise AssertionError("the control has just found it exhausted")
+        trip = state.entries.trip(signal.strategy_id, signal.symbol, rate, self.rules.until_ns(now_ns))
+        return (denial, *self._trip(trip, now_ns))
+
+    def _entered(self, ask: Ask) -> Sequence[Output]:
+        """Count an entry, and tell which limits it comes near to."""
+        if self.rules.unlimited:
+            return ()
+        state, rules, signal = self.state, self.rules, ask.signal
+        now_ns = signal.ts_event_ns
+        state.entries.note(signal.strategy_id, signal.symbol, now_ns, rules.repetition)
+        state.throttle.note(signal.strategy_id, now_ns, rules.throttle)
+        state.last_entry[signal.strategy_id, signal.symbol] = (now_ns, ask.lots, signal.price_ticks)
+        return [alert for alert in ask.near if self._is_news(alert)] if ask.near else ()
+
+    def _exit(self, signal: Signal, instrument: Instrument) -> Sequence[Output]:
+        state, key = self.state, (signal.strategy_id, signal.symbol)
+        position = state.books.positions.get(key)
         owned = position.sellable_lots(instrument) if position else 0
         selling = sum(
             r.leaves_lots
-            for r in self.state.reservations.values()
-            if r.side is Side.SELL and (r.strategy_id, r.symbol) == (signal.strategy_id, signal.symbol)
+            for r in state.reservations.values()
+            if r.side is Side.SELL and (r.strategy_id, r.symbol) == key
         )
+        if key in state.selling:
+            selling += state.selling[key].left_lots
         lots = owned - selling
         if position is None or (selling and lots <= 0):
             because = f"{signal.symbol}: {owned} lots owned, {selling} being sold"
-            return (_denial(signal, Code.NOTHING_TO_SELL, owned - selling, 1, "lots", because),)
+            return (denial_of(signal, Code.NOTHING_TO_SELL, owned - selling, 1, "lots", because),)
         if not selling and position.is_dust(instrument, signal.price_ticks):
-            value = instrument.notional(signal.price_ticks, owned)
-            code = Code.BELOW_MIN_NOTIONAL if owned else Code.BELOW_LOT
-            limit, unit = (instrument.min_notional, instrument.quote) if owned else (Decimal(1), "lots")
-            because = f"{signal.symbol}: the rest of the position is too small to sell; it becomes dust"
-            dusted = PositionDusted(
-                signal.strategy_id,
-                signal.symbol,
-                decimal_of(position.base_units),
-                signal.ts_event_ns,
-                signal.price_ticks,
-            )
-            self.state.books.to_dust(signal.strategy_id, signal.symbol, signal.ts_event_ns)
-            return (_denial(signal, code, decimal_of(value) if owned else owned, limit, unit, because), dusted)
-        return self._approve(signal, instrument, lots, reduce_only=True)
+            return self._to_dust(signal, instrument, position, owned)
+        recalled = self._recall(signal)
+        if recalled:
+            return recalled
+        slice_lots = self._slice_lots(instrument, lots, signal.price_ticks)
+        if slice_lots == lots:
+            return self._approve(signal, instrument, lots, reduce_only=True)
+        approved = self._approve(signal, instrument, slice_lots, reduce_only=True)
+        state.selling[key] = Selling(signal, state.orders, slice_lots, lots - slice_lots)
+        return approved
 
-    def _entry(self, signal: Signal, instrument: Instrument) -> Sequence[Reserved | Intent | Denial]:
-        fraction = self.state.fractions.get(signal.symbol, Decimal(0))
-        equity = self.state.books.equity_units
-        lots = quantity_lots(self.rules.position_pct, fraction, equity, signal.price_ticks, instrument)
-        worst = instrument.notional(signal.price_ticks + self.rules.slippage_ticks, lots)
-        ask = Ask(
-            signal=signal,
-            instrument=instrument,
-            equity=equity,
-            fraction=fraction,
-            lots=lots,
-            value=instrument.notional(signal.price_ticks, lots),
-            worst=worst + _percent(worst, self.rules.taker_bps / 100),
-        )
-        for control in VENUE_AND_CASH_CONTROLS if self.rules.unlimited else ENTRY_CONTROLS:
-            denial = control(self, ask)
-            if denial is not None:
-                return (denial,)
-        return self._approve(signal, instrument, lots, reduce_only=False)
+    def _to_dust(self, signal: Signal, instrument: Instrument, position: Position, owned: int) -> Sequence[Output]:
+        """End a position that is too small to sell."""
+        state, key = self.state, (signal.strategy_id, signal.symbol)
+        value = instrument.notional(signal.price_ticks, owned)
+        code = Code.BELOW_MIN_NOTIONAL if owned else Code.BELOW_LOT
+        limit, unit = (instrument.min_notional, instrument.quote) if owned else (Decimal(1), "lots")
+        because = f"{signal.symbol}: the rest of the position is too small to sell; it becomes dust"
+        dusted = PositionDusted(*key, decimal_of(position.base_units), signal.ts_event_ns, signal.price_ticks)
+        ended = self._ended(key, position, signal.ts_event_ns)
+        state.books.to_dust(*key, signal.ts_event_ns)
+        denial = denial_of(signal, code, decimal_of(value) if owned else owned, limit, unit, because)
+        return (denial, dusted, *ended)
 
-    def _approve(
-        self, signal: Signal, instrument: Instrument, lots: int, *, reduce_only: bool
-    ) -> tuple[Reserved, Intent]:
+    def _recall(self, signal: Signal) -> Sequence[Output]:
+        """Have resting orders of our own cancelled that an exit would meet; the exit waits for that once (C08)."""
+        if self.rules.unlimited:
+            return ()
+        worst = self._exit_collar(signal)
+        met = own_orders_met(self, Side.SELL, signal.symbol, worst)
+        fresh = [order_no for order_no in met if not self.state.reservations[order_no].recalled]
+        if not fresh:
+            return ()
+        for order_no in fresh:
+            self.state.reservations[order_no].recalled = True
+        named = ", ".join(map(str, fresh))
+        because = f"{signal.symbol}: order {named} of our own is in the book and would be met; it is cancelled first"
+        denial = denial_of(signal, Code.SELF_MATCH, len(met), 0, "orders", because)
+        why = f"an exit of {signal.strategy_id} would meet it"
+        asked = (Asked("cancel", "risk", why, signal.ts_event_ns, signal.symbol, order_no) for order_no in fresh)
+        return (denial, *asked)
+
+    def _slice_lots(self, instrument: Instrument, lots: int, price_ticks: int) -> int:
+        """Return how much of an exit goes out at once; slices are equal, and none is too small for the venue."""
+        most = percent(self.state.books.equity_units, self.rules.slice_pct)
+        value = instrument.notional(price_ticks, lots)
+        if self.rules.unlimited or value <= most or most <= 0:
+            return lots
+        slice_lots = -(-lots // -(-value // most))
+        smallest = min(slice_lots, lots % slice_lots or slice_lots)
+        needed = ENTRY_OVER_MIN_NOTIONAL * instrument.min_notional_units
+        return slice_lots if instrument.notional(price_ticks, smallest) >= needed else lots
+
+    def _next_slice(self, key: tuple[str, str], selling: Selling, event: OrderEvent) -> Sequence[Output]:
+        """Go on with an exit in slices when the last one was filled; else its strategy asks anew."""
+        state = self.state
+        del state.selling[key]
+        position, price = state.books.positions.get(key), state.books.marks[event.symbol].price_ticks
+        instrument = state.books.instruments[event.symbol]
+        may_sell = state.trading_for(*key) in ALLOWED[Side.SELL]
+        left = 0 if position is None else min(selling.left_lots, position.sellable_lots(instrument))
+        if event.state is not OrderState.FILLED or not may_sell or left <= 0 or not price:
+            return ()
+        signal = structs.replace(selling.signal, ts_event_ns=event.ts_event_ns, price_ticks=price)
+        lots = min(selling.slice_lots, left)
+        approved = self._approve(signal, instrument, lots, reduce_only=True)
+        state.selling[key] = Selling(selling.signal, state.orders, selling.slice_lots, left - lots)
+        return approved
+
+    def _exit_collar(self, signal: Signal) -> int:
+        """Return the worst price of a reducing order: wider with each attempt that the market did not fill."""
+        attempt = self.state.exit_attempts.get((signal.strategy_id, signal.symbol), 0)
+        steps = self.rules.exit_collars_pct
+        pct = max(self.rules.collar_pct, steps[min(attempt, len(steps) - 1)])
+        return collar(Side.SELL, signal.price_ticks, pct)
+
+    def _approve(self, signal: Signal, instrument: Instrument, lots: int, *, reduce_only: bool) -> tuple[Output, ...]:
         self.state.orders += 1
-        order_no = self.state.orders
-        order_type = OrderType.MARKET if reduce_only else self.rules.entry_type
-        rests = order_type in (OrderType.LIMIT, OrderType.LIMIT_MAKER)
-        limit = 0 if order_type is OrderType.MARKET else signal.price_ticks
+        order_no, rules = self.state.orders, self.rules
+        order_type = OrderType.MARKET if reduce_only else rules.entry_type
+        at_market = order_type is OrderType.MARKET
+        limit = 0 if at_market else signal.price_ticks
+        worst = self._exit_collar(signal) if reduce_only else self.worst_ticks(signal.price_ticks)
+        has_collar = at_market and self.has_collar
+        if has_collar and not reduce_only:
+            collar_ticks = collar(Side.BUY, signal.price_ticks, rules.collar_pct)
+        else:
+            collar_ticks = worst if has_collar else 0
+        may_rest = rests(order_type)
         reservation = self.state.reservations[order_no] = Reservation(
-            signal.strategy_id,
-            signal.symbol,
-            signal.side,
-            lots,
-            limit or signal.price_ticks + self.rules.slippage_ticks,
+            signal.strategy_id, signal.symbol, signal.side, lots, worst, may_rest
         )
         reserved = Reserved(
             order_no=order_no,
@@ -300,8 +385,8 @@ class Risk:
             symbol=signal.symbol,
             side=signal.side,
             cash_asset=instrument.quote,
-            cash=decimal_of(self._cost(reservation)),
-            exposure=decimal_of(self._exposure(reservation)),
+            cash=decimal_of(self.cost(reservation)),
+            exposure=decimal_of(self.exposure(reservation)),
             leaves_lots=lots,
             ts_event_ns=signal.ts_event_ns,
         )
@@ -316,215 +401,120 @@ class Risk:
             type=order_type,
             quantity_lots=lots,
             limit_ticks=limit,
-            expires_ns=signal.ts_event_ns + self.rules.entry_ttl_ns if rests and self.rules.entry_ttl_ns else 0,
+            expires_ns=signal.ts_event_ns + rules.entry_ttl_ns if may_rest and rules.entry_ttl_ns else 0,
             reduce_only=reduce_only,
             client_order_id=f"{self.identity.client_prefix}{order_no}",
             ts_event_ns=signal.ts_event_ns,
             price_ticks=signal.price_ticks,
+            collar_ticks=collar_ticks,
         )
-        return reserved, intent
+        if rules.unlimited:
+            return reserved, intent
+        now_ns = signal.ts_event_ns
+        trip = self.state.rate.note(now_ns, rules.max_orders_per_min, rules.until_ns(now_ns))
+        return (reserved, intent) if trip is None else (reserved, intent, *self._trip(trip, now_ns))
 
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether nothing is held or in flight, so that equity cannot change."""
-        return self.state.books.is_at_rest and not self.state.reservations
+    # --- locks, and what controls say ---
 
-    # --- what it knows about the account, orders in flight included (quote units) ---
+    def _trip(self, trip: Trip, now_ns: int) -> Sequence[Output]:
+        """Set the lock that a control asks for, at once; the event tells everybody else."""
+        event = trip.event(now_ns)
+        return (event, *self.on_control(event))
 
-    def held_and_in_flight(self, symbol: str | None = None) -> int:
-        """Value of positions at their marks plus what live buy orders may still add, in one symbol or in all."""
-        books = self.state.books
-        total = 0
-        for (_, held), position in books.positions.items():
-            if symbol is None or held == symbol:
-                total += books.instruments[held].value_of(position.base_units, books.marks[held].price_ticks)
-        for reservation in self.state.reservations.values():
-            if symbol is None or reservation.symbol == symbol:
-                total += self._exposure(reservation)
-        return total
+    def _expire(self, now_ns: int) -> Sequence[Output]:
+        """Take back the locks whose time is over."""
+        told: list[Output] = []
+        for source, lock in tuple(self.state.locks.items()):
+            if lock.until_ns and lock.until_ns <= now_ns:
+                event = ControlEvent(
+                    TradingState.ACTIVE, "its time is over", source, now_ns, lock.symbol, lock.strategy_id
+                )
+                self.on_control(event)
+                told.append(event)
+        return told
 
-    def free_cash(self) -> int:
-        """Cash less what live buy orders may still cost, fees included."""
-        books = self.state.books
-        reserved = sum(self._cost(reservation) for reservation in self.state.reservations.values())
-        return books.cash.get(books.currency, 0) - reserved
+    def _released(self, event: ControlEvent) -> None:
+        """Let a control begin again whose lock was released: else it would trip at once for what was forgiven."""
+        state = self.state
+        if event.operator == DAILY_LOSS:
+            day, equity = event.ts_event_ns // DAY_NS, state.books.equity_units
+            state.daily.begin(day, equity, self.rules.max_daily_loss_pct, SOFT_PCT)
+        elif event.operator == DRAWDOWN:
+            state.drawdown.begin(state.books.equity_units)
 
-    def _exposure(self, reservation: Reservation) -> int:
-        """The value that a live order may still add to what is held."""
-        if reservation.side is Side.SELL:
-            return 0
-        instrument = self.state.books.instruments[reservation.symbol]
-        return instrument.notional(reservation.worst_ticks, reservation.leaves_lots)
+    def _rejected(self, event: OrderEvent) -> Sequence[Output]:
+        rules, now_ns = self.rules, event.ts_event_ns
+        trips = self.state.rejects.rejected(
+            event.strategy_id,
+            event.code,
+            event.reason,
+            now_ns,
+            rules.max_rejects_in_row,
+            rules.max_rejects_per_5_min,
+            rules.until_ns(now_ns),
+        )
+        return [told for trip in trips for told in self._trip(trip, now_ns)]
 
-    def _cost(self, reservation: Reservation) -> int:
-        """What a live order may still cost, fees included."""
-        value = self._exposure(reservation)
-        return value + _percent(value, self.rules.taker_bps / 100)
+    def _left_or_not(self, event: OrderEvent) -> Sequence[Output]:
+        """Count the attempts to leave that the market did not fill; where the widest collar is not enough, say so."""
+        key, attempts = (event.strategy_id, event.symbol), self.state.exit_attempts
+        if event.state not in (OrderState.CANCELED, OrderState.EXPIRED):
+            if event.state is OrderState.FILLED:
+                attempts.pop(key, None)
+            return ()
+        attempts[key] = attempts.get(key, 0) + 1
+        steps = self.rules.exit_collars_pct
+        if self.rules.unlimited or attempts[key] < len(steps):
+            return ()
+        alert = RiskAlert(
+            control="C02",
+            name="exit_collars_pct",
+            value=Decimal(attempts[key]),
+            limit=Decimal(len(steps)),
+            unit="attempts",
+            because=f"{event.strategy_id} cannot get out of {event.symbol}: not filled even {steps[-1]} % below the last price",
+            ts_event_ns=event.ts_event_ns,
+            symbol=event.symbol,
+            strategy_id=event.strategy_id,
+        )
+        return (alert,)
 
-    def stop_ticks(self, signal: Signal) -> int:
-        """Price of the strategy's stop if the entry fills at its decision price."""
-        kept, parts = self._kept_at_stop[signal.strategy_id].as_integer_ratio()
-        return signal.price_ticks * kept // parts
+    def _ended(self, key: tuple[str, str], position: Position, now_ns: int) -> Sequence[Output]:
+        """A round trip is over: cool down, and count it if it lost money."""
+        state, symbol = self.state, key[1]
+        state.left_ns[symbol] = now_ns
+        self._no_longer_leaving(key)
+        if self.rules.unlimited:
+            return ()
+        gain = position.realised_units - position.fee_units
+        trip = state.stops.left(symbol, gain, now_ns, self.rules.stop_guard_exits, self.rules.stop_guard_min)
+        return () if trip is None else self._trip(trip, now_ns)
 
+    def _no_longer_leaving(self, key: tuple[str, str]) -> None:
+        self.state.selling.pop(key, None)
+        self.state.exit_attempts.pop(key, None)
 
-def quantity_lots(
-    position_pct: Decimal, fraction: Decimal, equity: int, price_ticks: int, instrument: Instrument
-) -> int:
-    """Return floor(position_pct / 100 · allocation · equity / price / lot), exactly."""
-    percent, percent_parts = position_pct.as_integer_ratio()
-    share, share_parts = fraction.as_integer_ratio()
-    one_lot = price_ticks * instrument.unit_value
-    return max(0, percent * share * equity // (100 * percent_parts * share_parts * one_lot))
+    def _losses_near(self, equity: int, now_ns: int) -> Sequence[Output]:
+        """Tell once when a loss limit is near."""
+        state, rules, told = self.state, self.rules, []
+        daily, drawdown, currency = state.daily, state.drawdown, state.books.currency
+        if equity <= daily.soft and not daily.told:
+            daily.told = True
+            lost, limit = decimal_of(daily.start - equity), decimal_of(daily.start - daily.floor)
+            because = f"lost {lost} of at most {limit} {currency} since 00:00 UTC"
+            told.append(RiskAlert("C16", "max_daily_loss_pct", lost, limit, currency, because, now_ns))
+        allowed = percent(drawdown.peak, rules.max_drawdown_pct)
+        if not drawdown.told and 100 * (drawdown.peak - equity) >= SOFT_PCT * allowed > 0:
+            drawdown.told = True
+            fall, limit = decimal_of(drawdown.peak - equity), decimal_of(allowed)
+            because = f"equity is {fall} {currency} below its peak, at most {limit} is allowed"
+            told.append(RiskAlert("C17", "max_drawdown_pct", fall, limit, currency, because, now_ns))
+        return told
 
-
-def _allocation(risk: Risk, ask: Ask) -> Denial | None:
-    if ask.fraction > 0:
-        return None
-    because = f"{ask.signal.symbol}: no share of the capital is allocated to this regime"
-    return _denial(ask.signal, Code.ALLOCATION_ZERO, ask.fraction, 0, "fraction", because)
-
-
-def _fresh_price(risk: Risk, ask: Ask) -> Denial | None:
-    mark = risk.state.books.marks[ask.signal.symbol]
-    age_ms = max(0, ask.signal.ts_event_ns - mark.ts_event_ns) // 1_000_000
-    if mark.price_ticks and age_ms <= risk.rules.max_data_age_ms:
-        return None
-    because = f"{ask.signal.symbol}: the last trade is {age_ms} ms old" if mark.price_ticks else "no trade was seen yet"
-    return _denial(ask.signal, Code.STALE_PRICE, age_ms, risk.rules.max_data_age_ms, "ms", because)
-
-
-def _daily_loss(risk: Risk, ask: Ask) -> Denial | None:
-    state = risk.state
-    if state.loss_day != ask.signal.ts_event_ns // DAY_NS:
-        return None
-    lost = decimal_of(state.day_start_equity - ask.equity)
-    limit = decimal_of(state.day_start_equity - state.day_floor)
-    because = (
-        f"the daily loss limit of {risk.rules.max_daily_loss_pct} % was reached today; entries resume at 00:00 UTC"
-    )
-    return _denial(ask.signal, Code.DAILY_LOSS_LIMIT, lost, limit, state.books.currency, because)
-
-
-def _whole_lot(risk: Risk, ask: Ask) -> Denial | None:
-    if ask.lots > 0:
-        return None
-    wanted = Fraction(risk.rules.position_pct) * Fraction(ask.fraction) * ask.equity / 100
-    one_lot = ask.instrument.notional(ask.signal.price_ticks, 1)
-    because = (
-        f"{ask.signal.symbol}: the position size does not buy one lot of {ask.instrument.lot} {ask.instrument.base}"
-    )
-    return _denial(
-        ask.signal, Code.BELOW_LOT, decimal_of(int(wanted)), decimal_of(one_lot), ask.instrument.quote, because
-    )
-
-
-def _min_notional(risk: Risk, ask: Ask) -> Denial | None:
-    if ask.value >= ask.instrument.min_notional_units:
-        return None
-    because = f"{ask.signal.symbol}: the venue takes no order this small"
-    return _money_denial(ask, Code.BELOW_MIN_NOTIONAL, ask.value, ask.instrument.min_notional_units, because)
-
-
-def _can_exit_at_the_stop(risk: Risk, ask: Ask) -> Denial | None:
-    at_stop = ask.instrument.notional(risk.stop_ticks(ask.signal), ask.lots)
-    needed = ENTRY_OVER_MIN_NOTIONAL * ask.instrument.min_notional_units
-    if at_stop >= needed:
-        return None
-    because = f"{ask.signal.symbol}: worth too little at its stop price to be sold there"
-    return _money_denial(ask, Code.ENTRY_TOO_SMALL_TO_EXIT, at_stop, int(needed), because)
-
-
-def _order_value(risk: Risk, ask: Ask) -> Denial | None:
-    limit = _percent(ask.equity, risk.rules.max_order_pct)
-    if ask.value <= limit:
-        return None
-    because = f"{ask.signal.symbol}: above {risk.rules.max_order_pct} % of equity"
-    return _money_denial(ask, Code.ORDER_VALUE_LIMIT, ask.value, limit, because)
-
-
-def _symbol_exposure(risk: Risk, ask: Ask) -> Denial | None:
-    held, limit = risk.held_and_in_flight(ask.signal.symbol), _percent(ask.equity, risk.rules.max_symbol_pct)
-    return _exposure(ask, Code.SYMBOL_EXPOSURE_LIMIT, ask.signal.symbol, held, limit)
-
-
-def _gross_exposure(risk: Risk, ask: Ask) -> Denial | None:
-    held, limit = risk.held_and_in_flight(), _percent(ask.equity, risk.rules.max_gross_pct)
-    return _exposure(ask, Code.EXPOSURE_LIMIT, "all symbols", held, limit)
-
-
-def _exposure(ask: Ask, code: Code, where: str, held: int, limit: int) -> Denial | None:
-    if held + ask.worst <= limit:
-        return None
-    because = f"{where}: {decimal_of(held)} held and in flight + {decimal_of(ask.worst)} asked"
-    return _money_denial(ask, code, held + ask.worst, limit, because)
-
-
-def _open_orders(risk: Risk, ask: Ask) -> Denial | None:
-    live = len(risk.state.reservations)
-    if live < risk.rules.max_open_orders:
-        return None
-    because = f"{live} orders are working or in flight"
-    return _denial(ask.signal, Code.OPEN_ORDERS_LIMIT, live + 1, risk.rules.max_open_orders, "orders", because)
-
-
-def _cash_reserve(risk: Risk, ask: Ask) -> Denial | None:
-    left, reserve = risk.free_cash() - ask.worst, _percent(ask.equity, risk.rules.cash_reserve_pct)
-    if left >= reserve:
-        return None
-    because = f"the order would leave {decimal_of(left)} free"
-    return _money_denial(ask, Code.CASH_RESERVE, left, reserve, because)
-
-
-def _cash(risk: Risk, ask: Ask) -> Denial | None:
-    free = risk.free_cash()
-    if ask.worst <= free:
-        return None
-    because = f"{ask.signal.symbol}: with fees and slippage more than the free cash"
-    return _money_denial(ask, Code.INSUFFICIENT_CASH, ask.worst, free, because)
-
-
-Control = Callable[[Risk, Ask], Denial | None]
-
-VENUE_AND_CASH_CONTROLS: tuple[Control, ...] = (_allocation, _whole_lot, _min_notional, _cash)
-"""What even an unlimited backtest obeys."""
-
-ENTRY_CONTROLS: tuple[Control, ...] = (
-    _fresh_price,
-    _daily_loss,
-    _allocation,
-    _whole_lot,
-    _min_notional,
-    _can_exit_at_the_stop,
-    _order_value,
-    _symbol_exposure,
-    _gross_exposure,
-    _open_orders,
-    _cash_reserve,
-    _cash,
-)
-"""Every control of an entry, in the order of asking."""
-
-
-def _percent(units: int, percent: Decimal) -> int:
-    """`percent` of an amount, rounded half-even to a unit."""
-    numerator, denominator = percent.as_integer_ratio()
-    return divide_half_even(units * numerator, 100 * denominator)
-
-
-def _money_denial(ask: Ask, code: Code, value: int, limit: int, because: str) -> Denial:
-    return _denial(ask.signal, code, decimal_of(value), decimal_of(limit), ask.instrument.quote, because)
-
-
-def _denial(signal: Signal, code: Code, value: Decimal | int, limit: Decimal | int, unit: str, because: str) -> Denial:
-    return Denial(
-        signal_no=signal.signal_no,
-        strategy_id=signal.strategy_id,
-        symbol=signal.symbol,
-        side=signal.side,
-        code=code,
-        ts_event_ns=signal.ts_event_ns,
-        value=Decimal(value),
-        limit=Decimal(limit),
-        unit=unit,
-        because=because,
-    )
+    def _is_news(self, alert: RiskAlert) -> bool:
+        """Whether nobody was told of this limit today."""
+        name, day = f"{alert.name} {alert.symbol}".rstrip(), alert.ts_event_ns // DAY_NS
+        if self.state.told.get(name) == day:
+            return False
+        self.state.told[name] = day
+        return True

@@ -41,6 +41,14 @@ class RiskProfile(StrEnum):
     """Cash and venue rules only; for backtest and replay."""
 
 
+class BacktestRelease(StrEnum):
+    """What ends, in a backtest, a lock that only an operator could take back."""
+
+    NEXT_DAY = "next_day"
+    """The next midnight UTC."""
+    NEVER = "never"
+
+
 class FeeAsset(StrEnum):
     """What a fee is taken from."""
 
@@ -132,7 +140,11 @@ Step = Annotated[Number, Field(gt=0, le=10**9)]
 
 
 def _key(default: Any, meaning: str, *, unit: str = "", ceiling: bool = False, **bounds: Any) -> Any:
-    """Declare one key: default, meaning, unit, bounds; `ceiling` says that its upper bound is one of the latch's."""
+    """Declare one key: default, meaning, unit, bounds; `ceiling` says that a bound is one of the latch's.
+
+    That is the upper bound of what may be too much, and the lower one (where there is no other of the latch's) of what may
+    be too little.
+    """
     return Field(default, description=meaning, json_schema_extra={"unit": unit, "ceiling": ceiling}, **bounds)
 
 
@@ -248,12 +260,28 @@ class RiskSettings(Section):
     max_open_orders: Count = _key(
         20, "Orders working or in flight at once.", unit="orders", ge=1, le=ceilings.MAX_OPEN_ORDERS, ceiling=True
     )
+    max_symbol_orders: Count = _key(
+        5,
+        "The same of one symbol.",
+        unit="orders",
+        ge=1,
+        le=ceilings.MAX_SYMBOL_ORDERS,
+        ceiling=True,
+    )
     max_daily_loss_pct: Number = _key(
         Decimal(3),
-        "Loss since 00:00 UTC after which entries stop until the next day.",
+        "Loss since 00:00 UTC after which entries stop until somebody releases the lock.",
         unit="% of the day's first equity",
         gt=0,
         le=ceilings.MAX_DAILY_LOSS_PCT,
+        ceiling=True,
+    )
+    max_drawdown_pct: Number = _key(
+        Decimal(10),
+        "Fall of equity from its peak after which entries stop until somebody releases the lock.",
+        unit="% of the peak",
+        gt=0,
+        le=ceilings.MAX_DRAWDOWN_PCT,
         ceiling=True,
     )
     max_data_age_ms: Count = _key(
@@ -263,6 +291,99 @@ class RiskSettings(Section):
         ge=1,
         le=ceilings.MAX_DATA_AGE_MS,
         ceiling=True,
+    )
+    max_jump_pct: Number = _key(
+        Decimal(5),
+        "Largest step from one trade to the next that an entry may rest on; beyond it a second trade has to confirm the price.",
+        unit="%",
+        gt=0,
+        le=ceilings.MAX_JUMP_PCT,
+        ceiling=True,
+    )
+    collar_pct: Number = _key(
+        Decimal(1),
+        "How far an entry's price may be from the reference, and the fill of a market order from its decision. Exits: 1, then"
+        " 2, then 5 %, or this where it is more.",
+        unit="%",
+        gt=0,
+        le=ceilings.MAX_COLLAR_PCT,
+        ceiling=True,
+    )
+    duplicate_window_ms: Count = _key(
+        5000,
+        "How long the same entry (strategy, symbol, quantity, price) counts as a duplicate.",
+        unit="milliseconds",
+        ge=ceilings.MIN_DUPLICATE_WINDOW_MS,
+        le=86_400_000,
+    )
+    max_orders_per_s: Count = _key(
+        5,
+        "Entries of the account within any second; one strategy may use half.",
+        unit="orders",
+        ge=1,
+        le=ceilings.MAX_ORDERS_PER_S,
+        ceiling=True,
+    )
+    max_orders_per_min: Count = _key(
+        20, "The same within any minute.", unit="orders", ge=1, le=ceilings.MAX_ORDERS_PER_MIN, ceiling=True
+    )
+    max_orders_per_day: Count = _key(
+        300, "The same within any 24 hours.", unit="orders", ge=1, le=ceilings.MAX_ORDERS_PER_DAY, ceiling=True
+    )
+    max_entries_per_min: Count = _key(
+        3,
+        "Entries of one strategy in one symbol within any minute; one more locks the pair of them.",
+        unit="entries",
+        ge=1,
+        le=ceilings.MAX_ENTRIES_PER_MIN,
+        ceiling=True,
+    )
+    max_entries_per_h: Count = _key(
+        10, "The same within any hour.", unit="entries", ge=1, le=ceilings.MAX_ENTRIES_PER_H, ceiling=True
+    )
+    max_entries_per_day: Count = _key(
+        20, "The same within any 24 hours.", unit="entries", ge=1, le=ceilings.MAX_ENTRIES_PER_DAY, ceiling=True
+    )
+    cooldown_s: Count = _key(
+        120, "How long a symbol is not entered after a position in it was left.", unit="seconds", ge=0, le=86_400
+    )
+    stop_guard_exits: Count = _key(
+        4,
+        "Exits of one symbol that lost money, within `risk.stop_guard_min`, after which it is not entered for as long.",
+        unit="exits",
+        ge=1,
+        le=ceilings.MAX_STOP_GUARD_EXITS,
+        ceiling=True,
+    )
+    stop_guard_min: Count = _key(
+        24,
+        "Time in which losing exits are counted, and for which entries stop then.",
+        unit="minutes",
+        ge=ceilings.MIN_STOP_GUARD_MIN,
+        le=1440,
+    )
+    max_rejects_in_row: Count = _key(
+        5,
+        "Rejects by the venue, one after the other, after which a strategy stops entering.",
+        unit="rejects",
+        ge=1,
+        le=ceilings.MAX_REJECTS_IN_ROW,
+        ceiling=True,
+    )
+    max_rejects_per_5_min: Count = _key(
+        10,
+        "Rejects by the venue within five minutes after which a strategy stops entering.",
+        unit="rejects",
+        ge=1,
+        le=ceilings.MAX_REJECTS_PER_5_MIN,
+        ceiling=True,
+    )
+    symbols: Annotated[tuple[Symbol, ...], BeforeValidator(_list)] = _key(
+        (), "What may be entered, of what the strategies trade. Default: all of it."
+    )
+    backtest_release: BacktestRelease = _key(
+        BacktestRelease.NEXT_DAY,
+        "When a lock that only an operator could take back ends in a backtest: at the `next_day`'s start (UTC), or `never`.",
     )
 
 

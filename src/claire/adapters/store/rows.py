@@ -22,6 +22,7 @@ from claire.model.decisions import (
     PositionDusted,
     RegimeChanged,
     Reserved,
+    RiskAlert,
     RoundTrip,
     Signal,
 )
@@ -54,6 +55,8 @@ class Rows:
         table, make = _MAKERS[type(event)]
         row = make(self, event)
         row["run_id"] = self._run_id
+        if table is tables.alerts:
+            return table, row
         row["input_no"] = input_no
         if table is tables.orders:
             row["decision_no"] = decision_no
@@ -193,6 +196,10 @@ class Rows:
             "reason": e.reason,
         }  # fmt: skip
 
+    def _risk_alert(self, e: RiskAlert) -> Row:
+        text = f"{e.control} {e.name}: {e.because}"
+        return self.alert(e.ts_event_ns, "warning", "risk", text)
+
     def _reserved(self, e: Reserved) -> Row:
         return {
             "order_no": e.order_no, "account_id": self._account_id, "strategy_id": e.strategy_id, "symbol": e.symbol,
@@ -251,5 +258,6 @@ _MAKERS: Final[dict[type, tuple[sa.Table, Callable[[Rows, Any], Row]]]] = {
     RoundTrip: (tables.round_trips, Rows._round_trip),
     PositionDusted: (tables.dust, Rows._dust),
     ControlEvent: (tables.control, Rows._control),
+    RiskAlert: (tables.alerts, Rows._risk_alert),
     Adopted: (tables.adoptions, Rows._adopted),
 }
