@@ -343,11 +343,11 @@ def test_a_replay_with_other_parameters_names_the_first_difference_also_where_no
         life = await world.traded(world.start())
         await world.rise(life)
         await world.end(life)
-        for word in ("threshold_pct=50", "risk.position_pct=1"):
+        for word, first in (("threshold_pct=50", 1), ("risk.position_pct=1", 2)):
             result = replay(world.run_dir, overrides=[word])
             assert not result.identical
             assert result.first_difference is not None
-            assert result.first_difference.decision == 1
+            assert result.first_difference.decision == first
 
     story(tell, mode)
 

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from claire.adapters.config.schema import Keep, Settings
 from claire.adapters.journal.disk import REAL_DISK
 from claire.adapters.journal.entries import Decided
@@ -17,7 +19,7 @@ from claire.services.pace import WallPacer
 from claire.services.quiet import quiet
 from claire.services.recovery import CatchUp, check, reopened, settings_of
 from claire.services.sources import reopen
-from claire.services.summary import summarise
+from claire.services.summary import Summary, summarise
 
 Progress = Callable[[Pipeline], None]
 
@@ -121,6 +123,8 @@ def continue_market(
         recorded = ((entry.input_no, entry.event) for _, entry in again.back.entries if type(entry) is Decided)
         comparison = Comparison(recorded, is_cut_off=True)
         catch_up = CatchUp(comparison, again)
+        last_input, ended = again.back.end.last_input, again.notes.ended
+        taken = 0 if ended is None else msgspec.json.decode(ended.summary_json, type=Summary).market_events
         assembly = assemble(
             settings, source, (catch_up, *observers), run_id=header.run_id, records_inputs=header.embed_inputs
         )
@@ -128,11 +132,15 @@ def continue_market(
         ledger.postings(assembly.opening)
         journal.resumed(header.source.first_ns, again.code, 0)
 
+        def has_caught_up() -> bool:
+            """Whether everything on record was met: decisions, and inputs, kept or counted."""
+            return comparison.is_exhausted and pipeline.input_no >= last_input and pipeline.market_events >= taken
+
         def is_over() -> bool:
             """Stop once what is on record was met: ending before would leave less than there was."""
-            return comparison.is_exhausted and should_stop()
+            return has_caught_up() and should_stop()
 
-        pacer = None if speed is None else WallPacer(speed, is_over, lambda: comparison.is_exhausted)
+        pacer = None if speed is None else WallPacer(speed, is_over, has_caught_up)
         started = time.perf_counter()
         try:
             interrupted = not drive(pipeline, source, pacer, on_progress, is_over)
@@ -147,7 +155,7 @@ def continue_market(
             run_id=header.run_id,
             mode=header.mode,
             risk_profile=settings.risk.profile.value,
-            source=source.info,
+            source=header.source,  # it knows what was told of the rules at the start
             pipeline=pipeline,
             tally=assembly.tally,
             elapsed_s=elapsed_s,
