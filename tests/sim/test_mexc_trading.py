@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from claire.adapters.venues.mexc import replies, requests
 from claire.adapters.venues.mexc.budget import Budget, Gate
@@ -363,49 +364,81 @@ async def test_a_batch_has_an_outcome_for_each_of_its_orders() -> None:
 
 
 @pytest.mark.asyncio
-async def test_ioc_is_tried_only_where_it_is_to_be_sent() -> None:
+async def test_limit_is_tried_only_where_it_is_to_be_sent() -> None:
     async with desk() as at:
         for symbol in (BTC, "HUSHMARKETUSDT", "NOIOCUSDT"):
             await at.trading.probe(symbol)
         tried = {
-            symbol: at.trading.types.knows(symbol, OrderType.IOC) for symbol in (BTC, "HUSHMARKETUSDT", "NOIOCUSDT")
+            symbol: [kind for kind in OrderType if at.trading.types.knows(symbol, kind)]
+            for symbol in (BTC, "HUSHMARKETUSDT", "NOIOCUSDT")
         }
-        assert tried == {BTC: False, "HUSHMARKETUSDT": True, "NOIOCUSDT": False}
+        ioc, both = [OrderType.IOC], [OrderType.LIMIT, OrderType.IOC]
+        assert tried == {BTC: ioc, "HUSHMARKETUSDT": ioc, "NOIOCUSDT": both}
 
 
 @pytest.mark.asyncio
-async def test_pairs_that_refuse_market_or_ioc_are_tried_once_remembered_and_handled(tmp_path: Any) -> None:
+async def test_what_a_pair_refuses_is_tried_once_and_remembered(tmp_path: Any) -> None:
     async with desk() as at:
         file = tmp_path / "types.json"
         at.trading.types = TypeMemory(file)
         for symbol in (BTC, "NOMARKETUSDT", "HUSHMARKETUSDT", "NOIOCUSDT"):
-            await at.trading.probe(symbol, entries=OrderType.IOC)
+            await at.trading.probe(symbol, entries=OrderType.LIMIT)
         types = TypeMemory(file)
-        assert types.refusal("NOMARKETUSDT", OrderType.MARKET) == "30018"
-        assert types.refusal("HUSHMARKETUSDT", OrderType.MARKET) == "30019"
         assert types.refusal("NOIOCUSDT", OrderType.IOC) == "30041"
-        for kind in (OrderType.MARKET, OrderType.IOC):
-            assert types.knows(BTC, kind)
-            assert not types.refusal(BTC, kind)
+        for symbol, kind in ((BTC, OrderType.IOC), (BTC, OrderType.LIMIT), ("NOIOCUSDT", OrderType.LIMIT)):
+            assert types.knows(symbol, kind)
+            assert not types.refusal(symbol, kind)
         asked = at.rest.counters["requests"]
-        await at.trading.probe("NOMARKETUSDT")
+        await at.trading.probe("NOIOCUSDT")
         assert at.rest.counters["requests"] == asked
         assert at.placed == 0
+
+
+@pytest.mark.asyncio
+async def test_a_market_order_leaves_as_a_limit_at_its_worst_price_that_does_not_rest() -> None:
+    async with desk() as at:
+        for symbol in (BTC, "NOMARKETUSDT", "HUSHMARKETUSDT"):
+            await at.trading.probe(symbol)
+            made = at.intent(symbol=symbol)
+            worst = structs.replace(made, collar_ticks=made.price_ticks + 7)
+            ticket, approval = at.trading.ticket(worst), at.trading.approve(worst)
+            assert ticket.type is OrderType.IOC
+            assert ticket.price == approval.price == at.trading.tradables[symbol].instrument.price(worst.collar_ticks)
+            assert not at.trading.stands_in(worst)
+            assert isinstance(await at.trading.submit(worst, approval), Taken)
+
+
+@pytest.mark.asyncio
+async def test_a_pair_without_ioc_gets_a_limit_order_that_stands_in() -> None:
+    async with desk() as at:
+        await at.trading.probe("NOIOCUSDT")
+        made = at.intent(symbol="NOIOCUSDT")
+        worst = structs.replace(made, collar_ticks=made.price_ticks + 7)
+        ticket = at.trading.ticket(worst)
+        assert ticket.type is OrderType.LIMIT
+        assert ticket.price == at.trading.tradables["NOIOCUSDT"].instrument.price(worst.collar_ticks)
+        assert at.trading.stands_in(worst)
+        assert isinstance(await at.trading.submit(worst), Taken)
+
+
+@pytest.mark.asyncio
+async def test_a_market_order_without_a_worst_price_gets_one_where_the_pair_refuses_it() -> None:
+    async with desk() as at:
+        at.trading.types.put("NOMARKETUSDT", OrderType.MARKET, "30018")
         made = at.intent(symbol="NOMARKETUSDT")
         ticket = at.trading.ticket(made)
-        instrument = at.trading.tradables["NOMARKETUSDT"].instrument
         assert ticket.type is OrderType.IOC
+        instrument = at.trading.tradables["NOMARKETUSDT"].instrument
         assert ticket.price == instrument.price(collared(Side.BUY, made.price_ticks))
-        became = await at.trading.submit(made)
-        assert isinstance(became, Taken)
+        assert isinstance(await at.trading.submit(made), Taken)
 
 
 def test_a_pair_without_a_way_out_is_refused() -> None:
     types = TypeMemory()
-    types.put("XUSDT", OrderType.MARKET, "30019")
-    types.require_way_out("XUSDT")
     types.put("XUSDT", OrderType.IOC, "30041")
-    with pytest.raises(UsageError, match="could not be left at once"):
+    types.require_way_out("XUSDT")
+    types.put("XUSDT", OrderType.LIMIT, "30041")
+    with pytest.raises(UsageError, match="could not be left"):
         types.require_way_out("XUSDT")
 
 

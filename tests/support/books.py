@@ -116,10 +116,17 @@ def _orders(tables: Mapping[str, list[Row]], there: Iterable[Row]) -> Iterator[s
 def _order(name: str, intent: Row, order: Row | None, there: Row) -> Iterator[str]:
     pairs: list[tuple[str, object, object]] = [(what, intent[what], there[what]) for what in ("symbol", "side")]
     pairs += [
-        ("type", intent["type"], TYPES.get(there["type"], there["type"])),
         ("quantity", _number(intent["quantity"]), _number(there["quantity"])),
-        ("limit price", _number(intent["limit_price"]), _number(there["price"])),
     ]
+    kind = TYPES.get(there["type"], there["type"])
+    if intent["type"] == "MARKET" and kind in ("IOC", "LIMIT"):
+        # a market order leaves as a limit at its worst price: at most so far from the price that it was decided at
+        decided, limit = Decimal(intent["price"]), Decimal(there["price"])
+        worse = limit - decided if intent["side"] == "BUY" else decided - limit
+        pairs.append(("worst price within 5 %", True, 0 <= 20 * worse <= decided))
+    else:
+        pairs.append(("type", intent["type"], kind))
+        pairs.append(("limit price", _number(intent["limit_price"]), _number(there["price"])))
     if order is not None:
         pairs += [
             ("executed", _number(order["filled_quantity"]), _number(there["executed"])),

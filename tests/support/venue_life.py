@@ -181,6 +181,7 @@ class Life:
         limit_ticks: int = 0,
         *,
         reduce_only: bool = False,
+        collar_ticks: int = 0,
     ) -> int:
         """Decide upon an order and send it; return its number."""
         account = self.account
@@ -202,6 +203,7 @@ class Life:
             client_order_id=f"C1-{number}",
             ts_event_ns=now_ns,
             price_ticks=10_000,
+            collar_ticks=collar_ticks,
         )
         account.intents[number] = intent
         for output in account.execution.on_intent(intent):

@@ -209,7 +209,7 @@ class _Opening(Struct):
                 step=machine.step,
             )
         )
-        trading = MexcTrading(rest, sender, self.tradables, step=machine.step)
+        trading = MexcTrading(rest, sender, self.tradables, step=machine.step, stand_in_ms=settings.exit.timeout_ms)
         entries = OrderType(settings.execution.entry_type.value.upper())
         for symbol in self.tradables:  # one after the other: the budget, not the venue's answers, is what takes time
             await trading.probe(symbol, entries=entries)

@@ -288,7 +288,7 @@ class Risk(Account):
             return (denial_of(signal, Code.NOTHING_TO_SELL, owned - selling, 1, "lots", because),)
         if not selling and position.is_dust(instrument, signal.price_ticks):
             return self._to_dust(signal, instrument, position, owned)
-        recalled = self._recall(signal)
+        recalled = self._recall(signal, self._exit_collar(signal, instrument, lots))
         if recalled:
             return recalled
         slice_lots = self._slice_lots(instrument, lots, signal.price_ticks)
@@ -311,12 +311,11 @@ class Risk(Account):
         denial = denial_of(signal, code, decimal_of(value) if owned else owned, limit, unit, because)
         return (denial, dusted, *ended)
 
-    def _recall(self, signal: Signal) -> Sequence[Output]:
+    def _recall(self, signal: Signal, worst_ticks: int) -> Sequence[Output]:
         """Have resting orders of our own cancelled that an exit would meet; the exit waits for that once (C08)."""
         if self.rules.unlimited:
             return ()
-        worst = self._exit_collar(signal)
-        met = own_orders_met(self, Side.SELL, signal.symbol, worst)
+        met = own_orders_met(self, Side.SELL, signal.symbol, worst_ticks)
         fresh = [order_no for order_no in met if not self.state.reservations[order_no].recalled]
         if not fresh:
             return ()
@@ -356,12 +355,16 @@ class Risk(Account):
         state.selling[key] = Selling(selling.signal, state.orders, selling.slice_lots, left - lots)
         return approved
 
-    def _exit_collar(self, signal: Signal) -> int:
-        """Return the worst price of a reducing order: wider with each attempt that the market did not fill."""
+    def _exit_collar(self, signal: Signal, instrument: Instrument, lots: int) -> int:
+        """Return the worst price of a reducing order: wider with each attempt that the market did not fill.
+
+        A venue values a limit order at its limit: one that is large enough at the last price has to be so there too.
+        """
         attempt = self.state.exit_attempts.get((signal.strategy_id, signal.symbol), 0)
         steps = self.rules.exit_collars_pct
         pct = max(self.rules.collar_pct, steps[min(attempt, len(steps) - 1)])
-        return collar(Side.SELL, signal.price_ticks, pct)
+        large_enough = -(-instrument.min_notional_units // instrument.notional(1, lots))
+        return min(signal.price_ticks, max(collar(Side.SELL, signal.price_ticks, pct), large_enough))
 
     def _approve(self, signal: Signal, instrument: Instrument, lots: int, *, reduce_only: bool) -> tuple[Output, ...]:
         self.state.orders += 1
@@ -369,12 +372,10 @@ class Risk(Account):
         order_type = OrderType.MARKET if reduce_only else rules.entry_type
         at_market = order_type is OrderType.MARKET
         limit = 0 if at_market else signal.price_ticks
-        worst = self._exit_collar(signal) if reduce_only else self.worst_ticks(signal.price_ticks)
-        has_collar = at_market and self.has_collar
-        if has_collar and not reduce_only:
-            collar_ticks = collar(Side.BUY, signal.price_ticks, rules.collar_pct)
+        if reduce_only:
+            worst = within = self._exit_collar(signal, instrument, lots)
         else:
-            collar_ticks = worst if has_collar else 0
+            worst, within = self.worst_ticks(signal.price_ticks), collar(Side.BUY, signal.price_ticks, rules.collar_pct)
         may_rest = rests(order_type)
         reservation = self.state.reservations[order_no] = Reservation(
             signal.strategy_id, signal.symbol, signal.side, lots, worst, may_rest
@@ -406,7 +407,7 @@ class Risk(Account):
             client_order_id=f"{self.identity.client_prefix}{order_no}",
             ts_event_ns=signal.ts_event_ns,
             price_ticks=signal.price_ticks,
-            collar_ticks=collar_ticks,
+            collar_ticks=within if at_market and self.has_collar else 0,
         )
         if rules.unlimited:
             return reserved, intent

@@ -381,9 +381,14 @@ class Account:
 
 
 def collar(side: Side, price_ticks: int, pct: Decimal) -> int:
-    """Return the worst price that an order may fill at, `pct` from a price; never past it by rounding, never below a tick."""
+    """Return the worst price that an order may fill at: `pct` from a price and not beyond, but a tick at least.
+
+    A price of a few dozen ticks leaves no room within a percent, and a spread is a tick at least.
+    """
+    if not pct:
+        return price_ticks
     numerator, denominator = pct.as_integer_ratio()
     whole = 100 * denominator
     if side is Side.BUY:
-        return max(price_ticks, price_ticks * (whole + numerator) // whole)
-    return max(1, -(-price_ticks * (whole - numerator) // whole))
+        return max(price_ticks + 1, price_ticks * (whole + numerator) // whole)
+    return max(1, min(price_ticks - 1, -(-price_ticks * (whole - numerator) // whole)))

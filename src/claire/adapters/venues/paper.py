@@ -6,7 +6,8 @@ x + response. By then the pipeline has seen the market up to x + response − fe
 never before x, because what caused it is not in the data any earlier.
 
 An order meets the market after its arrival: the book at once where there is one, else the first trade at or after
-arrival. Orders and market events of one instant: the market first. No clock, no randomness: the same data gives the
+arrival. Orders and market events of one instant: the market first. A market order with a worst price (`collar_ticks`) is what
+it is at MEXC: a limit order at that price that does not rest. No clock, no randomness: the same data gives the
 same fills. Ids start with ``PAPER-``, so that a paper fill can never be taken for a real one.
 """
 
@@ -15,7 +16,7 @@ from decimal import Decimal
 from heapq import heappop, heappush
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from claire.adapters.venues.balances import Balances
 from claire.adapters.venues.book import LocalBook, is_beyond
@@ -186,7 +187,7 @@ class PaperVenue:
         if isinstance(command, Cancel):
             self._arrive_cancel(command, now_ns)
             return
-        intent = command.intent
+        intent = _as_sent(command.intent)
         instrument = self._instruments.get(intent.symbol)
         if instrument is None:
             reason = f"{intent.symbol} is not traded here"
@@ -454,6 +455,13 @@ def _too_small(instrument: Instrument, price_ticks: int, quantity_lots: int) -> 
         return None
     minimum, quote = decimal_of(instrument.min_notional_units), instrument.quote
     return BELOW_MINIMUM, f"worth {decimal_of(value):f} {quote}, the minimum is {minimum:f} {quote}"
+
+
+def _as_sent(intent: Intent) -> Intent:
+    """A market order with a worst price leaves as a limit order there that does not rest, here as at a real venue."""
+    if intent.type is OrderType.MARKET and intent.collar_ticks:
+        return structs.replace(intent, type=OrderType.IOC, limit_ticks=intent.collar_ticks)
+    return intent
 
 
 def _limit(intent: Intent) -> int:

@@ -2,7 +2,7 @@
 
 A symbol is closed for one of these reasons, and each has words: it is not listed, not online, not open to the API, closed on a
 side, not among the API's symbols, not among this key's. The venue lists order types that it then refuses, and takes some that
-it never lists, so MARKET and IOC are tried with the test endpoint, once per symbol, and remembered.
+it never lists, so IOC (and LIMIT where that is refused) is tried with the test endpoint, once per symbol, and remembered.
 """
 
 import json
@@ -164,14 +164,14 @@ class TypeMemory:
             partial.replace(self._file)
 
     def require_way_out(self, symbol: str) -> None:
-        """Make sure that a position can be sold at once, by one type or the other.
+        """Make sure that a position can be sold, by one type or the other.
 
         Raises:
-            UsageError: the symbol refuses both MARKET and IOC.
+            UsageError: the symbol refuses both IOC and LIMIT.
         """
-        market, ioc = self.refusal(symbol, OrderType.MARKET), self.refusal(symbol, OrderType.IOC)
-        if market and ioc:
+        ioc, limit = self.refusal(symbol, OrderType.IOC), self.refusal(symbol, OrderType.LIMIT)
+        if ioc and limit:
             raise UsageError(
-                f"{symbol} takes neither MARKET (code {market}) nor IMMEDIATE_OR_CANCEL (code {ioc}) through the API,"
-                f" so a position could not be left at once.\nChoose another symbol: {HINT}"
+                f"{symbol} takes neither IMMEDIATE_OR_CANCEL (code {ioc}) nor LIMIT (code {limit}) through the API,"
+                f" so a position could not be left.\nChoose another symbol: {HINT}"
             )

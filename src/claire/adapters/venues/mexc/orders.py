@@ -105,7 +105,7 @@ class MexcOrders:
             self._doubts.begin(order.number)
             if await self._resolve(order, outcome.fence_ms) is Found.MISSING:
                 return
-        await self._watch(order)
+        await self._see_off(order)
 
     async def _resolve(self, order: Tracked, fence_ms: int, since_ms: int = 0) -> Found:
         """Look for an order in doubt until it is found and told in full, or proven absent."""
@@ -128,6 +128,15 @@ class MexcOrders:
         self._own(order, VenueReport(order.number, self._now_ns(), Evidence.ABSENT))
         self._doubts.end(order.number)
         return Found.ABSENT
+
+    async def _see_off(self, order: Tracked) -> None:
+        """Follow an order that should end at once; one that had to be sent as a resting one is cancelled in time."""
+        if self._trading.stands_in(order.intent) and not order.is_over:
+            await asyncio.sleep(self._trading.stand_in_s)
+            if not order.is_over:
+                now_ns = self._now_ns()
+                self.cancel(Cancel(order.number, order.intent.symbol, now_ns), now_ns)
+        await self._watch(order)
 
     async def _watch(self, order: Tracked) -> None:
         """Look for an order that should have ended, until it has; a resting one is the stream's."""

@@ -34,8 +34,11 @@ ORDER_PATIENCE_S: Final = 0.25
 """How long an order waits for the budget; after that the market is another one, and the order is not sent."""
 REDUCING_PATIENCE_S: Final = 2.0
 COLLAR_BPS: Final = 100
-"""How far from the decision's price an order may fill that stands in for a market order."""
-MARKET_REFUSED: Final = ("30018", "30019", "30051", "30041")
+"""How far from the decision's price an order may fill that stands in for a market order, where its intent does not say."""
+STAND_IN_MS: Final = 2_000
+"""How long a limit order rests that stands in for one that does not rest."""
+TYPE_REFUSED: Final = ("30018", "30019", "30051", "30041")
+"""Codes of a symbol that does not take the order's type."""
 
 
 class Taken(Struct, frozen=True):
@@ -82,6 +85,7 @@ class MexcTrading(MexcQueries):
         prices: FeePrices | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         step: Step = no_step,
+        stand_in_ms: int = STAND_IN_MS,
     ) -> None:
         """Open a desk.
 
@@ -94,11 +98,13 @@ class MexcTrading(MexcQueries):
             prices: Of third assets that fees are taken in; shared with the private stream.
             sleep: How to wait.
             step: Called at the boundaries ``look.before``, ``look.after``, ``cancel.before``, ``cancel.after``.
+            stand_in_ms: How long a limit order may rest that stands in for one that does not (`stands_in`).
         """
         super().__init__(rest, tradables, book=book, prices=prices, sleep=sleep, step=step)
         self.types = TypeMemory() if types is None else types
         self.gate = Gate() if sender is None else sender.gate
         """Of the sender: whoever hears of executions and ends tells it."""
+        self.stand_in_s = stand_in_ms / 1000
         self._sender = sender
         self._prices: dict[str, tuple[int, Decimal]] = {}
 
@@ -184,7 +190,7 @@ class MexcTrading(MexcQueries):
         return await self._judge(await self._send(request))
 
     def ticket(self, intent: Intent) -> OrderTicket:
-        """Return what is sent for an intent. Where the pair refuses market orders, a limit that does not rest stands in.
+        """Return what is sent for an intent. For a market order with a worst price that is a limit order there (`_sent_as`).
 
         Raises:
             KeyError: the intent's symbol has no rules here.
@@ -200,36 +206,36 @@ class MexcTrading(MexcQueries):
             price=None if kind is OrderType.MARKET else instrument.price(limit_ticks),
         )
 
+    def stands_in(self, intent: Intent) -> bool:
+        """Whether what is sent for an intent rests although the intent does not: it has to be cancelled in time."""
+        return intent.type is OrderType.MARKET and self._sent_as(intent)[0] is OrderType.LIMIT
+
     async def probe(self, symbol: str, *, entries: OrderType = OrderType.MARKET) -> None:
         """Try with the test endpoint whether a symbol takes the orders that it will be sent, where that is not known yet.
 
-        Those are MARKET, which exits are; IOC where entries are, and where it has to stand in for MARKET.
+        Those are IOC, which market orders leave as, and LIMIT where that is refused or what entries are.
 
         Args:
             symbol: To be ordered.
             entries: The type of orders that open a position.
 
         Raises:
-            UsageError: it takes neither MARKET nor IOC.
+            UsageError: it takes neither IOC nor LIMIT.
             MexcError: the venue did not say.
         """
-        for kind in (OrderType.MARKET, OrderType.IOC):
-            is_needed = kind in (OrderType.MARKET, entries) or not self._takes(symbol, OrderType.MARKET)
+        for kind in (OrderType.IOC, OrderType.LIMIT):
+            is_needed = kind in (OrderType.IOC, entries) or bool(self.types.refusal(symbol, OrderType.IOC))
             if self.types.knows(symbol, kind) or not is_needed:
                 continue
             fault = await self.test(await self._smallest(symbol, kind))
             if fault is None:
                 self.types.put(symbol, kind, "")
-            elif fault.code in MARKET_REFUSED:
+            elif fault.code in TYPE_REFUSED:
                 self.types.put(symbol, kind, fault.code)
             elif not fault.is_final or fault.kind is Kind.CONFIGURATION:
                 raise MexcError(f"trying a {kind} order for {symbol}", fault)
             # Any other refusal (no money, say) is not about the type: it stays untried and is sent as it is.
         self.types.require_way_out(symbol)
-
-    def _takes(self, symbol: str, kind: OrderType) -> bool:
-        """Whether a type was tried and is taken."""
-        return self.types.knows(symbol, kind) and not self.types.refusal(symbol, kind)
 
     async def cancel(self, command: Cancel, client_order_id: str) -> Fault | None:
         """Cancel an order; None: the venue has taken the cancel, and `look` tells the final state.
@@ -287,10 +293,17 @@ class MexcTrading(MexcQueries):
         )
 
     def _sent_as(self, intent: Intent) -> tuple[OrderType, int]:
-        """The type and limit that go out for an intent."""
-        if intent.type is OrderType.MARKET and self.types.refusal(intent.symbol, intent.type):
-            return OrderType.IOC, collared(intent.side, intent.price_ticks)
-        return intent.type, intent.limit_ticks
+        """The type and limit that go out for an intent.
+
+        A market order leaves as a limit at its worst price that does not rest; where the pair refuses that, as one that
+        rests and is cancelled in time. One without a worst price leaves as it is, where the pair takes it.
+        """
+        if intent.type is not OrderType.MARKET:
+            return intent.type, intent.limit_ticks
+        if not intent.collar_ticks and not self.types.refusal(intent.symbol, OrderType.MARKET):
+            return intent.type, intent.limit_ticks
+        worst = intent.collar_ticks or collared(intent.side, intent.price_ticks)
+        return (OrderType.LIMIT if self.types.refusal(intent.symbol, OrderType.IOC) else OrderType.IOC), worst
 
     async def _judge(self, sent: Sent) -> Fault | None:
         """Say what is wrong with an answer, and let budget and clock know."""

@@ -227,7 +227,7 @@ class MexcVenue(MexcOrders):
             return
         if one.state is OrderState.PENDING_CANCEL:
             self.cancel(Cancel(order.number, order.intent.symbol, self._now_ns()), self._now_ns())
-        self._spawn(self._watch(order), f"watch-{order.number}")
+        self._spawn(self._see_off(order), f"watch-{order.number}")
 
     # -- the view for reconciliation -----------------------------------------------------------------------------------
 
