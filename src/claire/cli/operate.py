@@ -207,7 +207,7 @@ COLUMNS: Final = {
         "venue_filled", "difference",
     ),
     "locks": ("source", "state", "symbol", "strategy", "since", "until", "reason"),
-    "limits": ("limit", "symbol", "used", "allowed", "unit", "used_pct"),
+    "limits": ("control", "limit", "setting", "ceiling", "scope", "used", "allowed", "unit", "used_pct"),
 }  # fmt: skip
 """What is shown of each kind of row, in this order; the JSON has all of it."""
 

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -105,35 +105,38 @@ class Door:
             opened.close()
             raise
         self._socket = opened
-        self._spawn(self._listen(opened), "operators-door")
+        asyncio.get_running_loop().add_reader(opened, self._accept, opened)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close it; who still waits for an answer gets none."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        if self._socket is not None:
-            self._socket.close()
         leave(self._run_dir)
 
-    async def _listen(self, opened: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            connection, _ = await loop.sock_accept(opened)
-            if len(self._tasks) > MOST or not is_ours(connection):
-                connection.close()
-                continue
-            connection.setblocking(False)
-            self._spawn(self._serve(connection), "operator")
+    def _accept(self, opened: socket.socket) -> None:
+        try:
+            connection, _ = opened.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # who knocked is gone again
+        if len(self._tasks) >= MOST or not is_ours(connection):
+            connection.close()
+            return
+        connection.setblocking(False)
+        task = self._spawn(self._serve(connection), "operator")
+        task.add_done_callback(lambda _: connection.close())  # also of one that was cancelled before it began
 
     async def _serve(self, connection: socket.socket) -> None:
         loop, waiting = asyncio.get_running_loop(), b""
-        with connection, suppress(TimeoutError, ConnectionError):
+        with suppress(TimeoutError, ConnectionError):
             while True:
                 while b"\n" not in waiting:
                     if len(waiting) > LONGEST_LINE:
@@ -162,10 +165,11 @@ class Door:
                 self._failure = error  # what cannot be kept ends the run, whoever asked for it
             return Answer(error=str(error), exit_code=error.exit_code)
 
-    def _spawn(self, work: Any, name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks[task] = None
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.pop(task, None)

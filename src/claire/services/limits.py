@@ -1,72 +1,56 @@
-"""What risk allows now: the locks that are set, and each limit with how much of it is used."""
+"""What risk allows now, as an operator is shown it: the locks that are set, and each limit with how much of it is used."""
 
 from decimal import Decimal
 
-from claire.model.money import decimal_of, decimal_text, plain_text
+from claire.model.money import plain_text
 from claire.services.views import Row
+from claire.stages.controls_limits import Limit, limits
 from claire.stages.risk import Risk
+from claire.stages.risk_state import SOFT_PCT
 
-SOFT_PCT = 80
-"""Use of a limit from which on a person should look (DESIGN 7)."""
+AT_LEAST = "C11"
+"""The control whose number is what has to be left, not what may be used."""
 
 
 def locks_of(risk: Risk) -> list[Row]:
-    """Return the locks of the trading state: who set each, why, and since when."""
+    """Return the locks of the trading state: who set each, why, since when, for what, and until when."""
     return [
-        {"source": source, "state": lock.state.value, "reason": lock.reason, "since_ns": lock.since_ns}
+        {
+            "source": source,
+            "state": lock.state.value,
+            "symbol": lock.symbol,
+            "strategy": lock.strategy_id,
+            "reason": lock.reason,
+            "since_ns": lock.since_ns,
+            "until_ns": lock.until_ns,
+        }
         for source, lock in risk.state.locks.items()
     ]
 
 
-def limits_of(risk: Risk) -> list[Row]:
-    """Return each limit with its use: exact amounts in the account's currency, counts, or percent."""
-    rules, books = risk.rules, risk.state.books
-    equity, unit = books.equity_units, books.currency
-    state = risk.state
-    lost = max(0, state.day_start_equity - equity) if state.day >= 0 else 0
-    rows = [
-        _money("max_daily_loss_pct", rules.max_daily_loss_pct, lost, state.day_start_equity, unit),
-        _money("max_gross_pct", rules.max_gross_pct, risk.held_and_in_flight(), equity, unit),
-        _row("max_open_orders", Decimal(len(state.reservations)), Decimal(rules.max_open_orders), "orders"),
-        _money("max_order_pct", rules.max_order_pct, None, equity, unit),
-        _money("position_pct", rules.position_pct, None, equity, unit),
-    ]
-    held = dict.fromkeys(symbol for _, symbol in books.positions)
-    for symbol in dict.fromkeys((*held, *(one.symbol for one in state.reservations.values()))):
-        used = risk.held_and_in_flight(symbol)
-        rows.append(_money("max_symbol_pct", rules.max_symbol_pct, used, equity, unit) | {"symbol": symbol})
-    reserve = _percent(equity, rules.cash_reserve_pct)
-    free = risk.free_cash()
-    rows.append(
-        {
-            "limit": "risk.cash_reserve_pct",
-            "used": decimal_text(free),
-            "allowed": decimal_text(reserve),
-            "unit": f"{unit} free, at least",
-            "used_pct": None,
-            "warns": free < reserve,
-        }
-    )
-    return rows
+def limits_of(risk: Risk, now_ns: int) -> list[Row]:
+    """Return each limit with its use at a market time; amounts and counts are exact decimal text."""
+    return [_row(limit) for limit in limits(risk, now_ns)]
 
 
-def _money(name: str, pct: Decimal, used: int | None, base: int, unit: str) -> Row:
-    allowed = decimal_of(_percent(base, pct))
-    return _row(name, None if used is None else decimal_of(used), allowed, unit) | {"setting_pct": plain_text(pct)}
-
-
-def _row(name: str, used: Decimal | None, allowed: Decimal, unit: str) -> Row:
-    used_pct = float(100 * used / allowed) if used is not None and allowed else None
+def _row(limit: Limit) -> Row:
+    used_pct = None
+    if limit.used is not None and limit.allowed and limit.control != AT_LEAST:
+        used_pct = float(100 * limit.used / limit.allowed)
     return {
-        "limit": f"risk.{name}",
-        "used": "" if used is None else plain_text(used),
-        "allowed": plain_text(allowed),
-        "unit": unit,
+        "control": limit.control,
+        "limit": f"risk.{limit.name}",
+        "scope": limit.scope,
+        "setting": f"{plain_text(limit.value)} {limit.unit}",
+        "ceiling": _text(limit.ceiling),
+        "used": _text(limit.used),
+        "allowed": _text(limit.allowed),
+        "unit": f"{limit.used_unit} free, at least" if limit.control == AT_LEAST else limit.used_unit,
         "used_pct": used_pct,
-        "warns": used_pct is not None and used_pct >= SOFT_PCT,
+        "warns": limit.enforced and used_pct is not None and used_pct >= SOFT_PCT,
+        "enforced": limit.enforced,
     }
 
 
-def _percent(units: int, pct: Decimal) -> int:
-    numerator, denominator = pct.as_integer_ratio()
-    return units * numerator // (100 * denominator)
+def _text(value: Decimal | None) -> str:
+    return "" if value is None else plain_text(value)

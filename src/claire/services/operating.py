@@ -22,6 +22,7 @@ from claire.services.door import Door, Request
 from claire.services.limits import limits_of, locks_of
 from claire.services.recovery import GoOn
 from claire.stages.execution import Order
+from claire.stages.risk_state import Lock, RiskState
 
 if TYPE_CHECKING:
     from claire.services.live import LiveRun
@@ -115,7 +116,7 @@ class Operations:
         if source in self._locks:
             raise UsageError(f"{_what(request.symbol)} is paused already: {self._locks[source].reason}")
         self._run.control(source, TradingState.REDUCE_ONLY, said(request), request.symbol.upper())
-        return {"paused": request.symbol or "*", **self._trading()}
+        return {"paused": request.symbol.upper() or "*", **self._trading()}
 
     def _unpause(self, request: Request) -> dict[str, Any]:
         source = self._pause_of(request.symbol)
@@ -125,7 +126,7 @@ class Operations:
                 f"{_what(request.symbol)} is not paused. Locks that are set: {others} (claire risk status)"
             )
         self._run.control(source, TradingState.ACTIVE, said(request), request.symbol.upper())
-        return {"unpaused": request.symbol or "*", **self._trading()}
+        return {"unpaused": request.symbol.upper() or "*", **self._trading()}
 
     def _close(self, request: Request) -> dict[str, Any]:
         symbol = self._symbol(request.symbol)
@@ -150,11 +151,19 @@ class Operations:
             elif owner in busy:
                 became = "an order of it is live already"
             elif owner in self._pipeline.owners:
-                became = f"refused: trading is {self._risk_state.trading} ({self._risk_state.trading_reason})"
+                became = self._why_not(*owner)
             else:
                 became = "too small to sell; it became dust"
             closing.append({"strategy": owner[0], "symbol": symbol, "order": number, "became": became})
         return {"closing": closing}
+
+    def _why_not(self, strategy_id: str, symbol: str) -> str:
+        """Say why a position that was to be closed is not on its way out."""
+        locks = self._risk_state.locks_on(strategy_id, symbol)
+        if locks and locks[0][1].state in (TradingState.HALTED, TradingState.KILLED):
+            why = "; ".join(f"{source}: {lock.reason}" for source, lock in locks)
+            return f"refused: trading is {locks[0][1].state} ({why})"
+        return f"not yet; claire explain s{self._pipeline.stages.signals.last_no} tells why"
 
     def _cancel(self, request: Request) -> dict[str, Any]:
         order = self._order(request.order)
@@ -192,7 +201,12 @@ class Operations:
     def _risk(self) -> dict[str, Any]:
         risk = self._pipeline.stages.risk
         waiting = [{"strategy": owner, "symbol": symbol} for owner, symbol in self._pipeline.stages.signals.asking]
-        return {**self._trading(), "locks": locks_of(risk), "limits": limits_of(risk), "asking": waiting}
+        return {
+            **self._trading(),
+            "locks": locks_of(risk),
+            "limits": limits_of(risk, self._pipeline.now_ns),
+            "asking": waiting,
+        }
 
     def _trading(self) -> dict[str, Any]:
         state = self._risk_state
@@ -218,11 +232,11 @@ class Operations:
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     @property
-    def _risk_state(self) -> Any:
+    def _risk_state(self) -> RiskState:
         return self._pipeline.stages.risk.state
 
     @property
-    def _locks(self) -> Any:
+    def _locks(self) -> dict[str, Lock]:
         return self._risk_state.locks
 
     @property

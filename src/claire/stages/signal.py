@@ -381,6 +381,11 @@ class Signals:
             desk.resumed(mode, now_ns, awaits_history=desk.instrument.symbol in self._warming)
 
     @property
+    def last_no(self) -> int:
+        """The number of the last signal; 0: there was none."""
+        return self._last_no
+
+    @property
     def asking(self) -> tuple[tuple[str, str], ...]:
         """The positions that wait for an operator's word, by (strategy id, symbol)."""
         return tuple(owner for owner, desk in self._by_owner.items() if desk.asks)
