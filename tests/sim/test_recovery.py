@@ -18,6 +18,7 @@ from claire.adapters.config import Settings, load
 from claire.adapters.journal.entries import Adjusted, Commanded, Controlled, Resumed, Snapped
 from claire.adapters.journal.snapshots import SNAPSHOTS
 from claire.adapters.store.committed import mark_in
+from claire.cli.report import summary_text
 from claire.model.decisions import TradingState
 from claire.model.errors import JournalError, LedgerError, ReplayError, SafetyRefusal, UsageError
 from claire.model.money import decimal_of, units_of
@@ -137,6 +138,33 @@ def test_power_that_goes_again_and_again_loses_nothing(mode, seed):
         assert result.summary.fills > 2
         replayed = world.replayed()
         assert (replayed.identical, replayed.decision_digest) == (True, result.summary.decision_digest)
+
+    story(tell, mode)
+
+
+@BOTH
+@pytest.mark.parametrize("snapshot_s", [0.0, 2.0])
+def test_what_is_counted_is_of_the_whole_run_and_says_what_is_not(mode, snapshot_s):
+    async def tell(world: World) -> None:
+        life = await world.traded(world.start(snapshot_s=snapshot_s))
+        await world.rise(life)
+        await asyncio.sleep(70)
+        await world.crash(life)
+        life = await world.traded(world.go_on(snapshot_s=snapshot_s))
+        await asyncio.sleep(70)
+        first = await world.end(life)
+        life = await world.traded(world.go_on(snapshot_s=snapshot_s))
+        await world.market.move(-2)
+        summary = (await world.end(life)).summary
+        assert (first.summary.continued, summary.continued) == (1, 2)
+        assert (summary.signals, summary.orders, summary.fills, summary.round_trips) == (2, 2, 2, 1)
+        assert summary.candles >= first.summary.candles >= 2
+        assert summary.trades_in > first.summary.trades_in > 500
+        assert sum(summary.suppressed.values()) + summary.signals == summary.trades_in
+        assert summary.market_s > 140
+        assert summary.elapsed_s < 10
+        assert summary.trades_per_s == pytest.approx(4, abs=1)
+        assert "gone on with 2 times" in summary_text(summary, "")
 
     story(tell, mode)
 

@@ -35,6 +35,9 @@ def _summary_lines(summary: Summary, label: str, red: str) -> Iterator[str]:
     about = [summary.mode, *([label] if label else [])]
     if summary.risk_profile != "default":
         about.append(f"risk profile {summary.risk_profile}: NO LIMITS but cash and the venue's rules")
+    if summary.continued:
+        times = "once" if summary.continued == 1 else f"{summary.continued} times"
+        about.append(f"gone on with {times}: time, speed and notes are of the last process, all else of the whole run")
     if summary.interrupted:
         about.append("INTERRUPTED before the end of the market")
     yield f" {' · '.join(about)}"

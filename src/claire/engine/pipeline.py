@@ -100,6 +100,7 @@ class Saved(Struct):
     next_valuation_ns: int
     next_due_ns: int
     next_snapshot_ns: int
+    candles: int = 0
 
 
 class Pipeline:
@@ -134,6 +135,8 @@ class Pipeline:
         self.market_events = 0
         self.book_events = 0
         """Market events that were no trades."""
+        self.candles = 0
+        """Candles closed."""
         self.first_ns = 0
         self.now_ns = 0
         """Market time: of the last thing that happened."""
@@ -286,6 +289,7 @@ class Pipeline:
             next_valuation_ns=self._next_valuation_ns,
             next_due_ns=self._next_due_ns,
             next_snapshot_ns=self._next_snapshot_ns,
+            candles=self.candles,
         )
 
     def load(self, saved: Saved) -> None:
@@ -308,6 +312,7 @@ class Pipeline:
         self._next_valuation_ns = saved.next_valuation_ns
         self._next_due_ns = saved.next_due_ns
         self._next_snapshot_ns = saved.next_snapshot_ns
+        self.candles = saved.candles
         self._venue_busy = self._keeps_book or not self.venue.is_idle
         self._wire()
 
@@ -506,6 +511,7 @@ class Pipeline:
             recorder.decided(self.input_no, event)
 
     def _record_candle(self, candle: Candle) -> None:
+        self.candles += 1
         for recorder in self._recorders:
             recorder.candle(candle)
 

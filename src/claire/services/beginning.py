@@ -31,6 +31,8 @@ class Begun(Struct):
     """Of an earlier process of the run: what the venue has to be asked about, and what it may still tell of."""
     externals: tuple[External, ...] = ()
     """Coins of the account that are not Claire's, as an earlier process of the run kept it."""
+    continued: int = 0
+    """How many times the run was gone on with, this one included."""
     resumed: Resumed | None = None
     """To be journalled before anything else comes, where the run is gone on with."""
 

@@ -160,6 +160,7 @@ def continue_market(
             tally=assembly.tally,
             elapsed_s=elapsed_s,
             interrupted=interrupted,
+            continued=again.notes.continued + 1,
         )
         return Keeping(header.run_id, run_dir, journal, ledger, again.code, header.config_json, REAL_DISK).finish(
             summary

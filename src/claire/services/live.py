@@ -255,7 +255,7 @@ async def run_live(
             mode = begun.settings.mode.value
             opening_door = operating(run, kept.run_dir, mode=mode, outside=outside, reconciliation=reconciliation)
             door = await stack.enter_async_context(opening_door)
-        started = machine.monotonic_s()
+        started, trades_before = machine.monotonic_s(), pipeline.trades_in
         loop = _Loop(run, feed, outside, guard, kept, machine, snapshot_s, on_progress, should_stop, door)
         await stack.enter_async_context(feed)
         ended = await loop.drive(duration_s)
@@ -273,6 +273,8 @@ async def run_live(
             interrupted=not ended,
             feed=None if counters is None else msgspec.structs.asdict(counters),
             warnings=[f"{alert.kind}: {alert.text}" for alert in run.alerts],
+            continued=begun.continued,
+            trades_before=trades_before,
         )
         return kept.finish(summary)
 

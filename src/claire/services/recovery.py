@@ -117,6 +117,8 @@ class Notes:
         self.fills: dict[int, list[VenueReport]] = {}
         self.gated: dict[int, int] = {}
         """Orders that stood at the gate, and when last, in milliseconds of the venue's time."""
+        self.continued = 0
+        """How many times a process went on with the run."""
         self.ended: End | None = None
         """How the process before ended in order, if it did."""
         self.beside: list[External | Adjusted] = []
@@ -140,6 +142,7 @@ class Notes:
         elif isinstance(entry, External | Adjusted):
             self.beside.append(entry)
         elif isinstance(entry, Resumed):
+            self.continued += 1
             self.settings_json = entry.settings_json or self.settings_json
 
     def decided(self, input_no: int, event: Recorded) -> None:
@@ -294,7 +297,8 @@ def continued(
             recorders,
             restored_orders(notes.intents, notes.fills, assembly, again.committed.order_states),
             tuple(entry for entry in notes.beside if isinstance(entry, External)),
-            Resumed(
+            continued=notes.continued + 1,
+            resumed=Resumed(
                 at_ns=max(now_ns(), pipeline.now_ns),
                 code=code,
                 epoch=epoch,

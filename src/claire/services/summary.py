@@ -16,6 +16,25 @@ PUBLIC_COUNTERS = ("decoded_messages_total", "decode_errors_total", "ws_connecte
 """Counters of a feed that have a name of their own in the summary."""
 
 
+class LatchLine(Struct, frozen=True):
+    """A lock of the trading state that was set in a run."""
+
+    source: str
+    state: str
+    reason: str
+    begin_ms: int
+    """Market time, Unix milliseconds."""
+    end_ms: int
+    """0: it holds still."""
+    length_s: float
+    """Until its end, or until the end of the run."""
+    signals_lost: int
+    """Entries that it denied."""
+    symbol: str = ""
+    """The lock held for this symbol alone; empty: for all."""
+    strategy_id: str = ""
+
+
 class Summary(Struct, frozen=True):
     """The result of a run. Counts are integers, money is decimal text, rates are numbers."""
 
@@ -60,11 +79,13 @@ class Summary(Struct, frozen=True):
     market_s: float
     """Market time covered, in seconds."""
     elapsed_s: float
-    """Without loading and reading."""
+    """Without loading and reading; of the last process only, as the next two, `warnings` about a feed, and `feed` are."""
     trades_per_s: float
     peak_rss_mb: float
     interrupted: bool = False
     warnings: list[str] = []
+    latches: list[LatchLine] = []
+    """Locks of the trading state, in the order of setting; of very many the last thousand."""
     decoded_messages_total: int = 0
     """Frames of a live feed that were understood; this and what follows are 0 where the market was not live."""
     decode_errors_total: int = 0
@@ -73,6 +94,8 @@ class Summary(Struct, frozen=True):
     last_message_ts_ms: int = 0
     feed: dict[str, int] = {}
     """Everything that was counted on a live feed."""
+    continued: int = 0
+    """How many times the run was gone on with; counts, money and digest are of the whole run all the same."""
 
 
 def summarise(
@@ -87,8 +110,25 @@ def summarise(
     interrupted: bool,
     feed: Mapping[str, int] | None = None,
     warnings: Sequence[str] = (),
+    continued: int = 0,
+    trades_before: int = 0,
 ) -> Summary:
-    """Gather the result of a run from the pipeline's state and its tally."""
+    """Gather the result of a run from the pipeline's state and its tally.
+
+    Args:
+        run_id: The run.
+        mode: What it traded with.
+        risk_profile: The limits that it had.
+        source: The market.
+        pipeline: With all that it remembers, from the run's start.
+        tally: Of all decisions of the run.
+        elapsed_s: Seconds that this process took.
+        interrupted: Somebody ended it.
+        feed: What this process counted on a live feed.
+        warnings: What this process told a person.
+        continued: How many times the run was gone on with.
+        trades_before: Trades that other processes of the run had taken.
+    """
     desks = pipeline.stages.signals.desks
     suppressed: dict[str, int] = {}
     for desk in desks:
@@ -126,14 +166,16 @@ def summarise(
         max_drawdown_pct=portfolio.max_drawdown_pct,
         decision_digest=tally.digest,
         decisions=tally.decisions,
-        candles=tally.candles,
+        candles=pipeline.candles,
         market_s=max(0.0, (pipeline.now_ns - pipeline.first_ns) / 1e9),
         elapsed_s=elapsed_s,
-        trades_per_s=pipeline.trades_in / elapsed_s if elapsed_s > 0 else 0.0,
+        trades_per_s=(pipeline.trades_in - trades_before) / elapsed_s if elapsed_s > 0 else 0.0,
         peak_rss_mb=peak_rss_mb(),
         interrupted=interrupted,
         warnings=[*source.warnings, *warnings],
+        latches=_latches(pipeline),
         feed=dict(feed or {}),
+        continued=continued,
         **{name: feed[name] for name in PUBLIC_COUNTERS} if feed else {},
     )
 
@@ -142,6 +184,23 @@ def peak_rss_mb() -> float:
     """Return the largest resident memory that this process has had, in MB (10⁶ bytes)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak) * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def _latches(pipeline: Pipeline) -> list[LatchLine]:
+    return [
+        LatchLine(
+            source=one.source,
+            state=one.state.value,
+            reason=one.reason,
+            begin_ms=one.since_ns // 1_000_000,
+            end_ms=one.ended_ns // 1_000_000,
+            length_s=((one.ended_ns or max(one.since_ns, pipeline.now_ns)) - one.since_ns) / 1e9,
+            signals_lost=one.signals_lost,
+            symbol=one.symbol,
+            strategy_id=one.strategy_id,
+        )
+        for one in pipeline.stages.risk.state.latched
+    ]
 
 
 def _dust(books: Books) -> dict[str, str]:
