@@ -10,6 +10,8 @@ from claire.services.summary import Summary
 
 DENIED_ROW = 4
 """The first row on the left that is about denials."""
+LATCHES_SHOWN = 5
+"""Of the locks that were set in a run."""
 RED = "\033[1;31m{}\033[0m"
 
 
@@ -72,6 +74,11 @@ def _summary_lines(summary: Summary, label: str, red: str) -> Iterator[str]:
             f"{reason} {grouped(count)}" for reason, count in summary.suppressed.items() if count
         )
     yield f" digest       {summary.decision_digest}"
+    for latch in summary.latches[:LATCHES_SHOWN]:
+        length = f"{duration(latch.length_s)}{'' if latch.end_ms else ', still set'}"
+        yield f" locked       {latch.source}: {latch.state}, {length}, {latch.signals_lost} entries lost ({latch.reason})"
+    if len(summary.latches) > LATCHES_SHOWN:
+        yield f" locked       and {len(summary.latches) - LATCHES_SHOWN} more; summary.json has them all"
     for warning in summary.warnings:
         yield f" note         {warning}"
     if not summary.fills:
