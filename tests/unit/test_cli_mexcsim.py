@@ -86,3 +86,14 @@ async def test_the_picture_shows_pairs_counts_and_the_latest_entries():
 def test_an_entry_reads_as_a_line():
     entry = Entry(1_795_000_000_123, What.REFUSED, "BTCUSDT", "key", {"code": 30004, "text": ""})
     assert line(entry) == "11:06:40.123  order refused        BTCUSDT      code 30004"
+
+
+def test_a_key_is_written_as_a_run_reads_it(tmp_path: Path):
+    from claire.adapters.venues.mexc.secrets import read_keys
+    from claire.cli.mexcsim import _write_key, made_up_key
+
+    _write_key(tmp_path / "keys", 7)
+    _write_key(tmp_path / "keys", 8)  # of another simulator: it replaces the first
+    read_keys(tmp_path / "keys")
+    assert (tmp_path / "keys" / "mexc_access_key").read_text() == made_up_key(8, 1)[0]
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()} == {0o600}

@@ -68,6 +68,10 @@ def mexc_sim(
             help="A market with the large moves that a demonstration needs: volatility, bursts, a past to match.",
         ),
     ] = False,
+    secrets: Annotated[
+        Path | None,
+        typer.Option("--secrets", metavar="DIR", help="Write the first key as files that SECRETS_PATH can name."),
+    ] = None,
     limits: Annotated[
         bool, typer.Option("--limits/--no-limits", help="Request budgets, bans and the firewall.")
     ] = True,
@@ -102,7 +106,28 @@ def mexc_sim(
         limits=Limits(enabled=limits),
         scenario=load(scenario) if scenario is not None else (),
     )
+    if secrets is not None:
+        _write_key(secrets, seed)
     asyncio.run(_serve(config, keys, _balances(balance or []), fee_asset, duration, as_json=as_json))
+
+
+def _write_key(folder: Path, seed: int) -> None:
+    """Write the first key as a run reads it: one word in a file, readable by its owner only.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    from claire.adapters.venues.mexc.secrets import ACCESS_KEY, SECRET_KEY
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, word in zip((ACCESS_KEY, SECRET_KEY), made_up_key(seed, 1), strict=True):
+            place = folder / name
+            place.unlink(missing_ok=True)
+            place.touch(mode=0o600)
+            place.write_text(word)
+    except OSError as fault:
+        raise UsageError(f"--secrets {folder}: {fault.strerror}; name a folder that can be written") from None
 
 
 def _market(names: Sequence[str], generate: int, data: Sequence[Path]) -> tuple[Any, Any]:
