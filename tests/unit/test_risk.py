@@ -381,9 +381,12 @@ def test_an_entry_reserves_what_it_may_cost_at_most_and_what_it_may_add():
 def test_an_exit_reserves_neither_cash_nor_exposure():
     made = risk()
     hold(made, 30)
-    reserved, _ = made.on_signal(signal(SELL, 10_000))
+    told: Any = made.on_signal(signal(SELL, 10_000))
+    reserved = told[0]
     assert isinstance(reserved, Reserved)
-    assert (reserved.side, reserved.cash, reserved.exposure, reserved.leaves_lots) == (SELL, 0, 0, 30)
+    assert len(told) == 2
+    assert (reserved.side, reserved.leaves_lots) == (SELL, 30)
+    assert reserved.cash == reserved.exposure == 0
 
 
 def test_while_an_exit_is_unknown_another_one_sells_only_what_that_one_cannot():
