@@ -1,5 +1,6 @@
 """A run over a synthetic or a recorded market that was stopped goes on to the same end as one that never was."""
 
+import re
 import shutil
 import sqlite3
 import time
@@ -285,3 +286,19 @@ def test_two_processes_do_not_go_on_with_one_run(stopped):
     with pytest.raises(JournalError, match="another process writes this run"):
         continue_market(stopped, on_progress=also)
     assert continue_market(stopped).summary.market_events == 3000
+
+
+def test_a_capital_that_is_too_small_for_the_venues_minimum_is_told(tmp_path):
+    small = ("paper.balance.USDT=40", "instruments.BTCUSDT.min_notional=5")
+    result = run_market(configured(*small), SyntheticMarket(MARKET), runs_dir=tmp_path, mode="paper")
+    assert result.summary.fills == 0
+    _, told, advice = result.summary.warnings
+    assert re.search("at the last price, momentum-1 cannot enter BTCUSDT with less than [0-9.]+ USDT", told)
+    assert advice.startswith("What helps: ")
+    assert replay(result.run_dir).identical
+
+
+def test_a_capital_that_is_large_enough_needs_no_word(tmp_path):
+    result = run_market(configured(), SyntheticMarket(MARKET), runs_dir=tmp_path, mode="paper")
+    (about_the_market,) = result.summary.warnings
+    assert about_the_market.startswith("STUB")

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, structs
 
-from claire.adapters.config import parameters
+from claire.adapters.config import account_of, parameters
 from claire.adapters.config.schema import AllocationMode, Settings
 from claire.adapters.venues.mexc import requests
 from claire.adapters.venues.mexc.replies import PriceTicker
@@ -25,7 +25,7 @@ from claire.model.errors import ConfigError
 from claire.model.instrument import Instrument
 from claire.model.market import Mark, Side
 from claire.model.money import decimal_of, decimal_text, plain_text, units_of
-from claire.services.assembly import allocation_rules, risk_rules, symbols_of
+from claire.services.assembly import Assembly, allocation_rules, risk_rules, symbols_of
 from claire.stages.risk import ENTRY_OVER_MIN_NOTIONAL, Identity, Risk, RiskRules, quantity_lots
 from claire.strategies import load
 
@@ -33,6 +33,9 @@ PCT_STEP: Final = Decimal("0.1")
 """A position size that would help is named in steps of so many percent."""
 MOST_LOTS_TRIED: Final = 4
 """Lots above the fewest that are tried where a limit leaves no room for those."""
+
+MOST_TOLD: Final = 5
+"""Symbols that a result names."""
 
 
 class Entry(Struct, frozen=True):
@@ -143,6 +146,18 @@ def check_capital(
             entries.append(entry)
     check = CapitalCheck(currency, units, tuple(found))
     return check if check.can_trade else structs.replace(check, advice=_advice(rules, entries, check, settings))
+
+
+def capital_warnings(assembly: Assembly) -> list[str]:
+    """Say at the end of a run what its capital was too small for, at the last prices; of very many symbols the first few."""
+    settings, marks = assembly.settings, assembly.pipeline.marks
+    instruments = {symbol: assembly.market.instruments[symbol] for symbol in assembly.symbols}
+    prices = {symbol: marks[symbol].price_ticks for symbol in assembly.symbols}
+    account = account_of(settings, (instrument.quote for instrument in instruments.values()))
+    check = check_capital(settings, instruments, prices, account.capital, account.currency)
+    told = [f"at the last price, {text}" for text in check.warnings()]
+    more = [f"the capital is too small for {len(told) - MOST_TOLD} more symbols too"] if len(told) > MOST_TOLD else []
+    return [*told[:MOST_TOLD], *more, *([check.advice] if check.advice else [])]
 
 
 async def last_prices(rest: MexcRest, instruments: Mapping[str, Instrument]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from claire.engine.pipeline import Pipeline
 from claire.engine.ports import MarketSource, Pacer, Recorder
 from claire.model.market import MarketEvent
 from claire.services.assembly import PAPER_VENUE, assemble
+from claire.services.capital import capital_warnings
 from claire.services.keeping import Keeping, RunResult, keeping, new_run_id
 from claire.services.pace import WallPacer
 from claire.services.quiet import quiet
@@ -88,6 +89,7 @@ def run_market(
             tally=assembly.tally,
             elapsed_s=elapsed_s,
             interrupted=interrupted,
+            warnings=capital_warnings(assembly),
         )
         return kept.finish(summary)
 
@@ -160,6 +162,7 @@ def continue_market(
             tally=assembly.tally,
             elapsed_s=elapsed_s,
             interrupted=interrupted,
+            warnings=capital_warnings(assembly),
             continued=again.notes.continued + 1,
         )
         return Keeping(header.run_id, run_dir, journal, ledger, again.code, header.config_json, REAL_DISK).finish(

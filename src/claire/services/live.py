@@ -27,6 +27,7 @@ from claire.model.errors import UsageError, did_you_mean
 from claire.services.adjusting import adjustment_of
 from claire.services.asking import Asking
 from claire.services.beginning import Begun, Saved
+from claire.services.capital import capital_warnings
 from claire.services.connecting import connect
 from claire.services.door import Door
 from claire.services.feeding import Feed, encode_input, pass_on
@@ -272,7 +273,10 @@ async def run_live(
             elapsed_s=machine.monotonic_s() - started,
             interrupted=not ended,
             feed=None if counters is None else msgspec.structs.asdict(counters),
-            warnings=[f"{alert.kind}: {alert.text}" for alert in run.alerts],
+            warnings=[
+                *(f"{alert.kind}: {alert.text}" for alert in run.alerts),
+                *capital_warnings(begun.assembly),
+            ],
             continued=begun.continued,
             trades_before=trades_before,
         )
