@@ -2,11 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from claire.cli.output import print_json, say, utc
+
+if TYPE_CHECKING:
+    from claire.services.deciding import Standing
 
 app = typer.Typer(
     name="decision",
@@ -70,7 +73,7 @@ def add(
         expires_s=round(parse_window("", "", expires).duration_s or 0),
     )
     if json:
-        print_json(made)
+        print_json(_told(made))
     else:
         ruled = made.ruled
         print(f" decision {ruled.number} ({ruled.kind}) by {ruled.operator}, until {utc(ruled.expires_ns)} UTC")
@@ -86,7 +89,7 @@ def list_(account: AccountId = "", runs: Runs = None, json: Json = False) -> int
 
     found = decisions_of(_account(runs, account))
     if json:
-        print_json({"decisions": found})
+        print_json({"decisions": [_told(one) for one in found]})
         return 0
     now_ns = time.time_ns()
     rows = []
@@ -110,6 +113,14 @@ def list_(account: AccountId = "", runs: Runs = None, json: Json = False) -> int
     else:
         say("nothing was decided yet")
     return 0
+
+
+def _told(one: "Standing") -> dict[str, Any]:
+    """Return a decision with its fields by name: in the chain they are a list."""
+    from msgspec.structs import asdict
+
+    used = None if one.used is None else asdict(one.used)
+    return {**asdict(one.ruled), "used": used, "entry": one.entry, "head": one.head}
 
 
 def _account(runs: Path | None, account: str) -> Path:

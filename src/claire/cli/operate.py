@@ -50,12 +50,7 @@ def change(asked: Asked) -> int:
     request = Request(asked.do, operator, asked.reason, asked.symbol, asked.order, asked.lock)
     run_dir, answer = _reach(asked, request)
     if answer is None:
-        hint = CHANGES[asked.do].replace("RUN", run_dir.name if run_dir is not None else "RUN")
-        which = f"run {run_dir.name}" if run_dir is not None else "no run"
-        state = "is not running" if run_dir is not None else "is running"
-        raise UsageError(
-            f"{which} {state} (or goes over a recorded or synthetic market, which cannot be asked). {hint}"
-        )
+        raise UsageError(_nobody(asked.do, run_dir))
     if asked.as_json:
         print_json(answer)
     else:

@@ -38,7 +38,7 @@ _RISK: Final = "tests/unit/test_risk.py::"
 _GATE: Final = "tests/unit/test_gate.py::"
 _RECONCILE: Final = "tests/unit/test_reconcile.py::"
 _PAGE: Final = "tests/unit/test_latch_page.py::"
-_SOON: Final = "part of the order-entry controls that are being built"
+_CONTROLS: Final = "tests/unit/test_controls.py::"
 
 
 def _planned(number: str, name: str, what: str, reason: str) -> Control:
@@ -59,35 +59,94 @@ CONTROLS: Final[tuple[Control, ...]] = (
         ),
         fixed=("approvals are good for 1 s",),
     ),
-    _planned("C02", "Price collar", "No order further from the reference price than the collar.", _SOON),
+    Control(
+        "C02",
+        "Price collar",
+        "No order further from the reference price than the collar.",
+        code="src/claire/stages/controls.py::_within_collar",
+        tests=(
+            _CONTROLS + "test_a_price_beyond_the_collar_from_the_middle_of_a_fresh_book_is_refused",
+            _CONTROLS + "test_a_market_entry_says_its_worst_price_and_counts_at_it",
+            _CONTROLS + "test_the_collar_of_an_exit_widens_with_each_attempt_and_then_a_person_is_told",
+        ),
+        keys=("risk.collar_pct",),
+        fixed=("exits: 1 %, 2 %, 5 %",),
+    ),
     Control(
         "C03",
         "Largest order value",
         "An entry is worth at most a share of equity.",
-        code="src/claire/latch/ceilings.py::MAX_ORDER_PCT",
+        code="src/claire/stages/controls.py::_order_value",
         tests=(_RISK + "test_an_order_may_be_worth_its_limit_and_not_a_lot_more",),
         keys=("risk.max_order_pct",),
     ),
-    _planned("C04", "Largest order volume", "A cap in base that does not depend on the price of the moment.", _SOON),
-    _planned("C05", "Message throttle", "At most so many entries per second, minute and day.", _SOON),
-    _planned(
-        "C06", "Repeated-execution throttle", "A strategy that enters the same symbol too often is latched off.", _SOON
+    Control(
+        "C04",
+        "Largest order volume",
+        "A cap in base that does not depend on the price of the moment.",
+        code="src/claire/stages/controls.py::_order_volume",
+        tests=(_CONTROLS + "test_a_quantity_is_too_large_at_the_usual_price_even_if_todays_price_makes_it_cheap",),
+        fixed=("2 × risk.max_order_pct at the median price of 7 days",),
     ),
-    _planned("C07", "Duplicate guard", "The same order within a window is refused.", _SOON),
-    _planned("C08", "Self-match prevention", "An order that would meet one of our own is refused.", _SOON),
+    Control(
+        "C05",
+        "Message throttle",
+        "At most so many entries per second, minute and day.",
+        code="src/claire/stages/controls_behaviour.py::Throttle",
+        tests=(
+            _CONTROLS + "test_entries_of_the_account_are_throttled_and_exits_are_not",
+            _CONTROLS + "test_a_window_never_holds_more_than_its_count_wherever_it_begins",
+        ),
+        keys=(
+            "risk.max_orders_per_s",
+            "risk.max_orders_per_min",
+            "risk.max_orders_per_day",
+        ),
+    ),
+    Control(
+        "C06",
+        "Repeated-execution throttle",
+        "A strategy that enters the same symbol too often is latched off.",
+        code="src/claire/stages/controls_behaviour.py::Entries",
+        tests=(_CONTROLS + "test_repeated_entries_lock_strategy_and_symbol_until_an_operator_says_otherwise",),
+        keys=(
+            "risk.max_entries_per_min",
+            "risk.max_entries_per_h",
+            "risk.max_entries_per_day",
+        ),
+    ),
+    Control(
+        "C07",
+        "Duplicate guard",
+        "The same order within a window is refused.",
+        code="src/claire/stages/controls.py::_no_duplicate",
+        tests=(_CONTROLS + "test_the_same_entry_within_the_window_is_a_duplicate",),
+        keys=("risk.duplicate_window_ms",),
+    ),
+    Control(
+        "C08",
+        "Self-match prevention",
+        "An order that would meet one of our own is refused.",
+        code="src/claire/stages/controls.py::_no_self_match",
+        tests=(_CONTROLS + "test_an_exit_that_would_meet_our_own_resting_order_has_it_cancelled_and_waits_once",),
+        fixed=("always",),
+    ),
     Control(
         "C09",
         "Open-order cap",
         "At most so many orders working, in flight or unknown.",
-        code="src/claire/latch/ceilings.py::MAX_OPEN_ORDERS",
-        tests=(_RISK + "test_so_many_open_orders_and_no_more",),
-        keys=("risk.max_open_orders",),
+        code="src/claire/stages/controls.py::_open_orders",
+        tests=(
+            _RISK + "test_so_many_open_orders_and_no_more",
+            _CONTROLS + "test_so_many_orders_in_one_symbol_and_no_more_unknown_ones_included",
+        ),
+        keys=("risk.max_open_orders", "risk.max_symbol_orders"),
     ),
     Control(
         "C10",
         "Exposure cap",
         "What is held and what is in flight, at its worst, is at most a share of equity, in a symbol and in all.",
-        code="src/claire/stages/risk.py::Risk",
+        code="src/claire/stages/controls.py::_exposure",
         tests=(
             _RISK + "test_a_symbol_may_be_held_up_to_its_limit_and_not_a_lot_more",
             _RISK + "test_all_symbols_may_be_held_up_to_the_limit_and_not_a_lot_more",
@@ -99,7 +158,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "C11",
         "Capital reserve",
         "Free cash, less all that live orders may cost, stays above a share of equity.",
-        code="src/claire/stages/risk.py::Risk",
+        code="src/claire/stages/controls.py::_cash_reserve",
         tests=(
             _RISK + "test_the_cash_reserve_may_be_reached_and_not_touched",
             _RISK + "test_cash_of_orders_in_flight_is_spent_already_fees_and_slippage_included",
@@ -117,14 +176,31 @@ CONTROLS: Final[tuple[Control, ...]] = (
         ),
         fixed=("always, for exits",),
     ),
-    _planned(
-        "C13", "Data quality", "No entry on a price that is stale, crossed, or jumped without a second trade.", _SOON
+    Control(
+        "C13",
+        "Data quality",
+        "No entry on a price that is stale, crossed, or jumped without a second trade.",
+        code="src/claire/stages/controls.py::_confirmed_price",
+        tests=(
+            _CONTROLS + "test_a_jump_has_to_be_confirmed_by_a_second_trade",
+            _CONTROLS + "test_a_book_that_is_crossed_or_one_sided_allows_no_entry_and_every_exit",
+            "tests/unit/test_risk.py::test_a_price_is_stale_beyond_its_age",
+        ),
+        keys=(
+            "risk.max_data_age_ms",
+            "risk.max_jump_pct",
+        ),
     ),
-    _planned(
+    Control(
         "C14",
         "Allowed instruments",
         "Entries only in symbols that are named, open to the API, with known rules.",
-        _SOON,
+        code="src/claire/stages/controls.py::_allowed_symbol",
+        tests=(
+            _CONTROLS + "test_only_symbols_on_the_list_are_entered_and_all_can_be_left",
+            "tests/unit/test_risk.py::test_an_unknown_instrument",
+        ),
+        fixed=("risk.symbols, else those of the strategies",),
     ),
     Control(
         "C15",
@@ -138,21 +214,51 @@ CONTROLS: Final[tuple[Control, ...]] = (
         "C16",
         "Daily loss",
         "A loss since 00:00 UTC takes entries off; exits and stops go on.",
-        code="src/claire/latch/ceilings.py::MAX_DAILY_LOSS_PCT",
+        code="src/claire/stages/controls_behaviour.py::DailyLoss",
         tests=(
             _RISK + "test_the_daily_loss_limit_stops_entries_when_it_is_reached",
             _RISK + "test_exits_pass_when_the_daily_loss_limit_is_reached",
+            _CONTROLS + "test_the_daily_loss_is_a_lock_with_numbers_that_outlasts_the_day_without_an_operator",
         ),
         keys=("risk.max_daily_loss_pct",),
     ),
-    _planned("C17", "Drawdown from the peak", "A fall from the highest equity ever takes entries off.", _SOON),
-    _planned(
+    Control(
+        "C17",
+        "Drawdown from the peak",
+        "A fall from the highest equity ever takes entries off.",
+        code="src/claire/stages/controls_behaviour.py::Drawdown",
+        tests=(_CONTROLS + "test_the_drawdown_is_measured_from_the_highest_equity_and_holds_over_days",),
+        keys=("risk.max_drawdown_pct",),
+    ),
+    Control(
         "C18",
         "Stop-loss guard and cool-down",
         "Losing exits in a row, or one just now, keep a symbol from being entered.",
-        _SOON,
+        code="src/claire/stages/controls_behaviour.py::StopGuard",
+        tests=(
+            _CONTROLS + "test_losing_exits_in_a_row_lock_the_symbol_for_a_while",
+            _CONTROLS + "test_a_symbol_cools_down_after_a_position_was_left",
+        ),
+        keys=(
+            "risk.stop_guard_exits",
+            "risk.stop_guard_min",
+            "risk.cooldown_s",
+        ),
     ),
-    _planned("C19", "Reject breaker", "Rejects in a row, or too many, take a strategy off.", _SOON),
+    Control(
+        "C19",
+        "Reject breaker",
+        "Rejects in a row, or too many, take a strategy off.",
+        code="src/claire/stages/controls_behaviour.py::Rejects",
+        tests=(
+            _CONTROLS + "test_rejects_in_a_row_lock_the_strategy",
+            _CONTROLS + "test_many_rejects_within_minutes_lock_the_strategy_even_if_some_orders_pass",
+        ),
+        keys=(
+            "risk.max_rejects_in_row",
+            "risk.max_rejects_per_5_min",
+        ),
+    ),
     Control(
         "C20",
         "Kill switch",

@@ -376,7 +376,8 @@ class _Story:
 
 
 def _line(number: int, ts_ns: int, what: str, numbers: str, record: Any) -> Line:
-    return Line(ts_ns, what, numbers, number, msgspec.to_builtins(record, str_keys=True))
+    fields = {"kind": type(record).__name__.lower(), **msgspec.structs.asdict(record)}
+    return Line(ts_ns, what, numbers, number, msgspec.to_builtins(fields, str_keys=True))
 
 
 def _with_books(run_dir: Path, order_no: int, lines: list[Line]) -> list[Line]:

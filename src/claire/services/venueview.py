@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from claire.adapters.config import Mode
-from claire.adapters.config.schema import MexcSettings, Settings
+from claire.adapters.config.schema import Settings
 from claire.adapters.venues.mexc import requests
 from claire.adapters.venues.mexc.opening import open_rest
 from claire.adapters.venues.mexc.replies import Account as Balances
@@ -27,16 +27,12 @@ def ask_venue(do: str, run_dir: Path, account: Account) -> list[Row]:
         account: What is on record.
 
     Raises:
-        UsageError: the run has no venue outside, or its venue went with it.
-        ClaireError: there are no keys, or the venue does not say.
+        UsageError: the run has no venue outside, or there are no keys.
+        ClaireError: the venue does not say.
     """
     settings = settings_of(run_dir, None, ())
     if settings.mode is not Mode.TESTNET:
         raise UsageError(f"run {run_dir.name} traded with paper money inside its process; there is no venue to ask")
-    if settings.mexc == MexcSettings():
-        raise UsageError(
-            f"run {run_dir.name} traded at a simulator that was part of it and is gone; nobody can be asked"
-        )
     keys = read_keys(settings.secrets.path)
     if do == "orders":
         return orders_beside(account.orders, asyncio.run(_orders(settings, keys)))
