@@ -448,6 +448,14 @@ class ExitSettings(Section):
         "A position that `claire run --continue` finds beyond its stop: `sell` it at once, or `ask`: hold it"
         " until an operator says `--release restart`, or the price was above the stop again.",
     )
+    timeout_ms: Count = _key(
+        2000,
+        "How long a limit order at the worst price may rest, where it stands in for a market or IOC order that the venue refuses;"
+        " then it is cancelled.",
+        unit="milliseconds",
+        ge=100,
+        le=60_000,
+    )
 
 
 class ReconciliationSettings(Section):
