@@ -26,7 +26,8 @@ class Oracle:
     def __init__(self, sim: Simulator, account: Account, limits: Limits, *, exceeds_fence: bool = False) -> None:
         """Begin to watch; the account's balances are what was there before.
 
-        Where the venue takes orders after the fence, against its own rules, absence cannot be proven, and is not held to.
+        Where the venue takes orders after the fence, against its own rules, absence cannot be proven, and neither that nor the
+        limits are held to.
         """
         self.sim = sim
         self.account = account
@@ -49,7 +50,7 @@ class Oracle:
 
     def look(self) -> None:
         """Check what can be wrong at any moment (called each virtual second)."""
-        self._note(invariants.limits_hold(self.account, self._costs.follow(self.account.fills), self._limits))
+        self._hold_limits()
         if self.pipeline is not None:
             now_ms, fence_ms = self.sim.venue.clock(), FENCE_MS + GRACE_MS
             found = list(invariants.alive_on_both_sides(self.pipeline, self.account, now_ms, fence_ms))
@@ -83,7 +84,12 @@ class Oracle:
             for state in states or ("no live order",):
                 self.pairs[str(entry.detail["fault"]), state] = None
         elif entry.what is What.FILLED:
-            self._note(invariants.limits_hold(self.account, self._costs.follow(self.account.fills), self._limits))
+            self._hold_limits()
+
+    def _hold_limits(self) -> None:
+        costs = self._costs.follow(self.account.fills)
+        if not self._exceeds_fence:  # beyond it, an order that was let go of works beside the next one
+            self._note(invariants.limits_hold(self.account, costs, self._limits))
 
     def _accepted(self, order_id: str) -> None:
         order = self.account.orders[order_id]
