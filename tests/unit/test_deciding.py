@@ -1,11 +1,14 @@
 """What operators decided: on record, good for one act, until it expires."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from claire.adapters.config import load
+from claire.cli.trading import Again, _decided
 from claire.model.errors import JournalError, SafetyRefusal, UsageError
 from claire.services.auditing import verify
 from claire.services.deciding import DECISIONS, add_decision, decisions_of, require_decision, use_decision
@@ -117,6 +120,20 @@ def test_two_hands_cannot_use_the_same_decision(account):
     (one,) = decisions_of(account)
     assert one.used is not None
     assert one.used.purpose == got[0]
+
+
+def test_a_correction_of_books_at_a_venue_uses_a_decision_up_and_names_it(account):
+    run_dir, again = account.parent.parent / "run", Again("run", adjustments=("USDT=-0.42",), reason="the fee")
+    paper, testnet = (load(mode=mode, environ={}).settings for mode in ("paper", "testnet"))
+    assert _decided(again, run_dir, paper) == "the fee"
+    assert _decided(Again("run", reason="no correction"), run_dir, testnet) == "no correction"
+    with pytest.raises(SafetyRefusal, match="--kind adjustment"):
+        _decided(again, run_dir, testnet)
+    add(account, now_ns=time.time_ns())
+    (made,) = decisions_of(account)
+    assert _decided(again, run_dir, testnet) == f"the fee [decision 1, {made.head[:12]}]"
+    with pytest.raises(SafetyRefusal, match="was used"):
+        _decided(again, run_dir, testnet)
 
 
 def test_a_decision_that_was_edited_allows_nothing(account):
