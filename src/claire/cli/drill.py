@@ -1,13 +1,17 @@
 """`claire drill`: failures practised, the whole system in simulated time against the venue's own books."""
 
+import itertools
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from claire.cli.output import grouped, print_json, say
+from claire.model.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from claire.drill.killswitch.trouble import Trouble
     from claire.drill.simulation import Outcome
 
 app = typer.Typer(
@@ -112,6 +116,68 @@ def crash_points(
         )
         print(f" {found.seconds:.1f} s of work")
     return 1 if found.violations else 0
+
+
+@app.command("kill-switch")
+def kill_switch(
+    trials: Annotated[
+        int,
+        typer.Option("--trials", metavar="N", min=0, help="Full trials per fault, until nothing is left at the venue."),
+    ] = 3,
+    gate_trials: Annotated[
+        int, typer.Option("--gate-trials", metavar="N", min=0, help="Short ones per fault, at 500 orders a second.")
+    ] = 0,
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", metavar="NAME|all", help="What goes wrong; may be repeated.")
+    ] = None,
+    symbols: Annotated[
+        int, typer.Option("--symbols", metavar="K", min=1, max=60, help="Pairs with orders when the kill comes.")
+    ] = 3,
+    recv_window_ms: Annotated[
+        int, typer.Option("--recv-window-ms", metavar="MS", min=100, max=60_000, help="As mexc.recv_window_ms.")
+    ] = 2000,
+    hold: Annotated[
+        float, typer.Option("--hold", metavar="S", help="How long a slow, refusing or cut venue lasts after the kill.")
+    ] = 3.0,
+    at_once: Annotated[
+        int,
+        typer.Option("--at-once", metavar="N", min=1, max=3, help="Stands at the same time: faster, and less exact."),
+    ] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Of the moments that are drawn.")] = 1,
+    json: Json = False,
+) -> int:
+    """Kill a trading process in every trouble, and have the venue's clock say when its last order left."""
+    from claire.drill.killswitch import figures
+    from claire.drill.killswitch.trials import Plan, try_all
+
+    troubles = _troubles(fault or ["all"])
+    plan = Plan(trials, gate_trials, symbols, recv_window_ms, hold, seed, at_once)
+    total = len(troubles) * (trials + gate_trials)
+    if not total:
+        raise UsageError("nothing is tried: give --trials or --gate-trials")
+    done = itertools.count(1)
+    with _Counter(total, "trials") as counter:
+        rows = try_all(troubles, plan, lambda: counter.show(next(done), total))
+    for line in figures.remarks(rows):
+        say(line)
+    if json:
+        print_json(figures.document(rows))
+    else:
+        for line in figures.table(rows):
+            print(line)
+    return 1 if figures.is_failed(rows) else 0
+
+
+def _troubles(names: Sequence[str]) -> "list[Trouble]":
+    from claire.drill.killswitch.trouble import Trouble
+
+    known = [trouble.value for trouble in Trouble]
+    for name in names:
+        if name not in (*known, "all"):
+            raise UsageError(
+                f"--fault {name}: there is no such one.{did_you_mean(name, known)} There are {', '.join(known)}"
+            )
+    return [trouble for trouble in Trouble if "all" in names or trouble.value in names]
 
 
 class _Counter:

@@ -43,6 +43,7 @@ class Rest:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one call, or do not."""
+        arrived_us = self._venue.clock_us()
         body = (await request.read()).decode("utf-8", "replace")
         scope = {
             "method": request.method,
@@ -55,12 +56,12 @@ class Rest:
             response = web.Response(status=500)
             if request.transport is not None:
                 request.transport.abort()
-            self._note(request, scope, 0)
+            self._note(request, scope, 0, arrived_us)
             return response
-        self._note(request, scope, response.status)
+        self._note(request, scope, response.status, arrived_us)
         return response
 
-    def _note(self, request: web.Request, scope: dict[str, str], status: int) -> None:
+    def _note(self, request: web.Request, scope: dict[str, str], status: int, arrived_us: int) -> None:
         self._venue.log.add(
             What.REQUEST,
             request.query.get("symbol", ""),
@@ -68,6 +69,7 @@ class Rest:
             method=request.method,
             path=scope["path"],
             status=status,
+            arrived_us=arrived_us,
             **({"client_id": client_id} if (client_id := request.query.get("newClientOrderId", "")) else {}),
         )
 

@@ -22,12 +22,19 @@ def system_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def system_us() -> int:
+    """The system's clock, in microseconds since 1970."""
+    return time.time_ns() // 1_000
+
+
 class Venue:
     """One simulated venue, without its sockets."""
 
     def __init__(self, config: SimConfig) -> None:
         self.config = config.checked()
         self.clock = config.clock or system_ms
+        self.clock_us: Callable[[], int] = system_us if config.clock is None else lambda: self.clock() * 1000
+        """The same clock in microseconds, where it is the system's."""
         self.log = SimLog(self.clock)
         self.faults = Faults(self.log, config.seed)
         self.budget = Budget(config.limits)
