@@ -124,7 +124,9 @@ def test_two_hands_cannot_use_the_same_decision(account):
 
 def test_a_correction_of_books_at_a_venue_uses_a_decision_up_and_names_it(account):
     run_dir, again = account.parent.parent / "run", Again("run", adjustments=("USDT=-0.42",), reason="the fee")
-    paper, testnet = (load(mode=mode, environ={}).settings for mode in ("paper", "testnet"))
+    paper, testnet = (
+        load(assignments=["account.id=main"], mode=mode, environ={}).settings for mode in ("paper", "testnet")
+    )
     assert _decided(again, run_dir, paper) == "the fee"
     assert _decided(Again("run", reason="no correction"), run_dir, testnet) == "no correction"
     with pytest.raises(SafetyRefusal, match="--kind adjustment"):

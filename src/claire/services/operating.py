@@ -137,6 +137,11 @@ class Operations:
         if not self._pipeline.marks[symbol].price_ticks:
             raise UsageError(f"{symbol}: no trade was seen yet, so there is no price to sell by; try again in a moment")
         signals, orders = self._pipeline.stages.signals, self._pipeline.stages.execution
+        unwatched = [owner for owner in owned if not signals.has_desk(*owner)]
+        if unwatched:
+            raise UsageError(
+                f"nobody watches {' '.join(unwatched[0])}; start again with --reduce-only-orphans or --adopt"
+            )
         busy = {owner for owner in owned if not signals.desk_of(*owner).is_free}
         before = orders.last_no
         if len(busy) < len(owned):
