@@ -52,6 +52,23 @@ ACCESS, SECRET = "drill-key", "drill-secret"  # pragma: allowlist secret
 LEAST_S: Final = 12.0
 """How long a life lasts at least."""
 
+BUSY: Final = {
+    "risk.max_drawdown_pct": 30,
+    "risk.duplicate_window_ms": 1_000,
+    "risk.max_orders_per_s": 10,
+    "risk.max_orders_per_min": 100,
+    "risk.max_orders_per_day": 2_000,
+    "risk.max_entries_per_min": 10,
+    "risk.max_entries_per_h": 60,
+    "risk.max_entries_per_day": 300,
+    "risk.cooldown_s": 0,
+    "risk.stop_guard_exits": 20,
+    "risk.stop_guard_min": 5,
+    "risk.max_rejects_in_row": 20,
+    "risk.max_rejects_per_5_min": 50,
+}
+"""The controls that slow a strategy down, as wide as they go: here orders are wanted, many of them."""
+
 PRICES: Final = ("3600", "240", "18")
 """Where the pairs begin."""
 
@@ -418,6 +435,7 @@ class _Story:
             "risk.max_symbol_pct": 12,
             "risk.max_gross_pct": 22,
             "risk.max_daily_loss_pct": 10,
+            **BUSY,
             "execution.entry_type": entry,
             "execution.entry_ttl_s": rng.choice((2, 5)),
         }
