@@ -1,7 +1,9 @@
 """What may stop a live run from outside, and how it shows that it lives: latch, heart and sentinel of its account."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,10 @@ from claire.services.live import LiveRun
 
 KILL_SWITCH: Final = "kill switch"
 """Source of the lock that follows the latch."""
+
+RECOVERY_S: Final = 120.0
+"""So long a run that is being opened counts as alive, though nothing trades yet."""
+RECOVERY_BEAT_S: Final = 0.2
 
 CHECK_S: Final = 1.0
 """How often it is looked whether the sentinel is still there."""
@@ -40,6 +46,35 @@ class Guard:
         """Note, before an order leaves, until when it may still arrive."""
         if self._heart is not None and not verdict.code:
             self._heart.sends(verdict.fence_ms)
+
+    @contextmanager
+    def recovering(self, limit_s: float = RECOVERY_S) -> Iterator[None]:
+        """Show that the run lives while it is opened: a journal is read in one go, and orders in doubt take their time.
+
+        A thread beats, for nothing else would get to it. No new order leaves before the end of this, and what had left before
+        is what is being looked for: silence would have the sentinel kill the very process that cleans up.
+
+        Args:
+            limit_s: After so long silence counts again, for then something hangs.
+        """
+        heart = self._heart
+        if heart is None:
+            yield
+            return
+        is_over = threading.Event()
+
+        def beat() -> None:
+            ends_s = time.monotonic() + limit_s
+            while time.monotonic() < ends_s and not is_over.wait(RECOVERY_BEAT_S):
+                heart.beat(self._latch)
+
+        thread = threading.Thread(target=beat, name="heart-while-recovering", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def beat(self, run: LiveRun, now_s: float) -> None:
         """Show that the run lives; let the trading state follow the latch.

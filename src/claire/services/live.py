@@ -9,7 +9,7 @@ just that before it goes on.
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -242,14 +242,15 @@ async def run_live(
         ClaireError: the feed, a strategy, the journal or the ledger failed; the run stops.
     """
     async with AsyncExitStack() as stack:
-        begun = stack.enter_context(opening)
-        kept, pipeline = begun.kept, begun.assembly.pipeline
-        run = LiveRun(pipeline, kept, now_ns=now_ns, on_alert=on_alert, step=machine.step)
-        if begun.resumed is not None and outside is None:
-            run.resume(begun)
-        reconciliation = None if outside is None else await connect(stack, outside, begun, run, go_on)
-        if go_on is not None:
-            run.release(go_on, reconciliation)
+        with nullcontext() if guard is None else guard.recovering():
+            begun = stack.enter_context(opening)
+            kept, pipeline = begun.kept, begun.assembly.pipeline
+            run = LiveRun(pipeline, kept, now_ns=now_ns, on_alert=on_alert, step=machine.step)
+            if begun.resumed is not None and outside is None:
+                run.resume(begun)
+            reconciliation = None if outside is None else await connect(stack, outside, begun, run, go_on)
+            if go_on is not None:
+                run.release(go_on, reconciliation)
         machine.step("recover.done")
         door = None
         if machine.has_operator:
