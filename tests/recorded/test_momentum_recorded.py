@@ -7,7 +7,7 @@ import pytest
 
 from claire.adapters.marketdata import open_source
 from claire.model.money import decimal_of
-from tests.support.markets import run
+from tests.support.markets import OFTEN, run
 
 USUAL: Final = ("lookback_s=300", "threshold_pct=0.5", "stop_loss_pct=1", "take_profit_pct=1.5", "max_hold_s=3600")
 
@@ -19,10 +19,14 @@ def recorded(shared: Path, symbol: str, venue: str | None = None) -> Any:
 def test_the_threshold_decides_how_often_a_day_is_traded(shared: Path):
     source = recorded(shared, "PEPEUSDT")
     at_three = run(source).tally
-    at_almost_nothing = run(source, "threshold_pct=0.005").tally
+    at_almost_nothing = run(source, "threshold_pct=0.005", *OFTEN).tally
+    cooled_down = run(source, "threshold_pct=0.005").tally
     # 57,229 trades: the default of 3 % in 15 minutes finds nothing, 0.005 % enters at the first noise after each exit
     assert at_three.signals == 0
     assert at_almost_nothing.signals == 13
+    # by default a symbol cools down for two minutes after each exit: the noise of that time is refused
+    assert cooled_down.signals - sum(cooled_down.denials.values()) == at_almost_nothing.signals == 13
+    assert cooled_down.denials == {"COOLING_DOWN": 4}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,7 @@ def test_every_recorded_market_is_traded_and_every_unit_accounted_for(
     shared: Path, symbol: str, venue: str | None, more: tuple[str, ...], fees: str
 ):
     source = recorded(shared, symbol, venue)
-    made = run(source, *more, f"fees.asset={fees}", symbols=(symbol,))
+    made = run(source, *OFTEN, *more, f"fees.asset={fees}", symbols=(symbol,))
     tally, pipeline = made.tally, made.pipeline
     assert tally.fills >= 10
     assert len(tally.round_trips) >= 5

@@ -91,7 +91,7 @@ async def test_in_lockstep_with_a_recording_testnet_decides_what_paper_decides(t
     paper = assemble(live_settings((symbol,), "paper", "paper.latency_ms=0"), source, (intents,))
     for trade in trades:
         paper.pipeline.feed(trade)
-    assert len(wire) > 20
+    assert len(wire) >= 20
     assert wire == intents.sequence
 
 

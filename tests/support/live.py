@@ -32,6 +32,7 @@ from claire.services.feeding import LiveMarket, live_info
 from claire.services.keeping import RunResult
 from claire.services.live import run_live
 from claire.services.outside import Ears, Outside
+from tests.support.markets import OFTEN
 from tests.support.mexc_live import QUICK, until
 
 WIDE: Final = {bucket: Limit(1e6, 1e6) for bucket in Bucket}
@@ -43,6 +44,7 @@ LIVELY: Final = (
     "take_profit_pct=0.01",
     "max_hold_s=3",
     "allocation.mode=full",
+    *OFTEN,
 )
 
 

@@ -5,6 +5,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
+from msgspec import structs
+
 from claire.adapters.config import Settings, load
 from claire.engine.ports import Recorder, SourceInfo
 from claire.model.books import Books, PortfolioSnapshot, Position
@@ -14,6 +16,7 @@ from claire.model.market import Mark, MarketEvent, Side, Trade
 from claire.model.money import units_of
 from claire.model.orders import OrderState
 from claire.services.assembly import Assembly, assemble
+from claire.stages.risk import RiskRules
 
 SECOND_NS: Final = 1_000_000_000
 DAY_NS: Final = 86_400 * SECOND_NS
@@ -119,6 +122,29 @@ PLAIN: Final = (
     "allocation.mode=full",
 )
 """The market and the limits that a reference of thirty lines can follow."""
+
+
+OFTEN: Final = (
+    "risk.cooldown_s=0",
+    "risk.stop_guard_exits=20",
+    "risk.stop_guard_min=5",
+    "risk.duplicate_window_ms=1000",
+    "risk.max_entries_per_min=10",
+    "risk.max_entries_per_h=60",
+    "risk.max_entries_per_day=300",
+    "risk.max_orders_per_s=10",
+    "risk.max_orders_per_min=100",
+    "risk.max_orders_per_day=2000",
+)
+"""The controls of how often something is done, as wide as their ceilings allow: for tests of something else."""
+
+
+def at_any_pace(limits: RiskRules) -> RiskRules:
+    """The same limits without those of how often something is done, which have ceilings: for tests of something else."""
+    wide = dict.fromkeys(("max_entries_per_min", "max_entries_per_h", "max_entries_per_day"), 10**6)
+    wide |= dict.fromkeys(("max_orders_per_s", "max_orders_per_min", "max_orders_per_day"), 10**6)
+    wide |= dict.fromkeys(("stop_guard_exits", "max_rejects_in_row", "max_rejects_per_5_min"), 10**6)
+    return structs.replace(limits, cooldown_s=0, duplicate_window_ms=0, **wide)
 
 
 @cache

@@ -46,6 +46,7 @@ from claire.services.feeding import LiveMarket, live_info
 from claire.services.ownrecord import OwnRecord
 from claire.services.reconciliation import Reconciliation
 from tests.support import puppet
+from tests.support.markets import at_any_pace
 
 EPOCH_NS: Final = 1_790_000_000_000_000_000
 BTC: Final = "BTCUSDT"
@@ -312,6 +313,7 @@ async def watched(
         record = OwnRecord()
         info = live_info((BTC,), "mexc", now_ns(), with_history=False, has_book=False)
         pipeline = assemble(settings, LiveMarket(instruments, info), (record,), run_id=RUN_ID, venue=venue).pipeline
+        pipeline.stages.risk.rules = at_any_pace(pipeline.stages.risk.rules)
         record.attach(pipeline)
         found = Watched(loop, sim, key, pipeline, venue, record)
         made.append(found)

@@ -18,12 +18,10 @@ from claire.model.market import Trade
 from claire.services.embedded import run_market
 from claire.services.keeping import RunResult
 from claire.services.replay import replay
+from tests.support.markets import OFTEN
 
 PARAMETERS = (
-    "risk.cooldown_s=0",
-    "risk.stop_guard_exits=20",
-    "risk.max_entries_per_min=10",
-    "risk.max_entries_per_h=60",
+    *OFTEN,
     "lookback_s=20",
     "threshold_pct=0.03",
     "stop_loss_pct=0.05",
