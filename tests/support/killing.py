@@ -5,7 +5,9 @@ and not answered, lost, accepted late. After each kill the ledger on disk is hel
 crash may not change anything; at the end, at rest, all of it is.
 """
 
+import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -22,6 +24,8 @@ from msgspec import Struct, field
 from claire.adapters.journal.reader import JournalReader
 from claire.model.decisions import OrderEvent
 from claire.model.orders import OrderState
+from claire.safety.sentinel import LOCK as SENTINEL
+from tests.support import markets
 from tests.support.beside import Beside, Entry
 from tests.support.books import differences, read_tables, standing_differences
 from tests.support.cli import Claire
@@ -33,6 +37,7 @@ COMES_WITHIN_S: Final = 15.0
 REST_S: Final = 4.0
 """How long the run goes on once nobody trades any more, before it is ended."""
 OFTEN: Final = (
+    *markets.OFTEN,
     "lookback_s=0",
     "threshold_pct=0.003",
     "stop_loss_pct=0.01",
@@ -119,6 +124,7 @@ class KilledRun:
         self._claire.environ |= beside.environ
         self._start = beside.account()["balances"]
         self._process: subprocess.Popen[str] | None = None
+        self._last = Moment.ANY
         self._starts = 0
         self._begun_s = 0.0
         self._since = 0
@@ -136,10 +142,11 @@ class KilledRun:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind: neither the process nor the sentinel of one that was killed."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        end_sentinels(self.runs)
 
     @property
     def run_dir(self) -> Path:
@@ -160,6 +167,9 @@ class KilledRun:
         drawn = moment or self._random.choices(list(DRAWN), list(DRAWN.values()))[0]
         if self._starts == 1:
             drawn = Moment.ANY  # there is nothing yet that could be continued
+        elif drawn is Moment.STARTING and self._last is Moment.STARTING:
+            drawn = Moment.RECOVERING  # after ten seconds without a heart the sentinel would rightly kill the account
+        self._last = drawn
         self._wait_for(drawn)
         self.process.kill()
         self.process.wait()
@@ -301,6 +311,16 @@ def _is_look(entry: Entry) -> bool:
     """Whether it tells of a signed query about orders or fills."""
     detail = entry.get("detail", {})
     return entry["what"] == "request" and detail["method"] == "GET" and detail["path"] in SIGNED_LOOKS
+
+
+def end_sentinels(runs: Path) -> None:
+    """End the sentinels of the accounts in a folder of runs: they outlive a process that was killed, as they should."""
+    for note in runs.glob(f"accounts/*/{SENTINEL}"):
+        pid = int(note.read_text().strip() or 0)
+        words = Path(f"/proc/{pid}/cmdline")
+        if pid and words.exists() and str(note.parent).encode() in words.read_bytes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 def kill_over_and_over(run: KilledRun, kills: int, on_kill: Callable[[int, Moment], None] | None = None) -> Figures:
