@@ -282,6 +282,47 @@ def run(
 
 
 @app.command()
+def rearm(
+    account: Annotated[str, typer.Option("--account", metavar="ID", help="Which account.")],
+    operator: Annotated[str, typer.Option("--operator", metavar="NAME", help="Who wants it.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is right to trade again; kept.")],
+    adjust: Annotated[
+        list[str] | None,
+        typer.Option("--adjust", metavar="ASSET=AMOUNT", help="Correct the books first, as with run --continue."),
+    ] = None,
+    external: Annotated[
+        list[str] | None,
+        typer.Option("--external", metavar="ASSET=AMOUNT", help="What came or went that is not Claire's."),
+    ] = None,
+    release: Annotated[
+        list[str] | None, typer.Option("--release", metavar="SOURCE", help="Take back this lock of the trading state.")
+    ] = None,
+    config: Config = None,
+    assignments: Assignments = None,
+    runs: Runs = None,
+    json: Json = False,
+) -> int:
+    """Allow orders again after a kill, once the books of the account's last run and the venue agree.
+
+    It needs a decision on record (claire decision add --kind rearm). Nothing that was approved before can ever be sent.
+    """
+    from claire.cli.rearm import rearm as do
+
+    return do(
+        account=account,
+        operator=operator,
+        reason=reason,
+        config=config,
+        assignments=assignments or (),
+        adjustments=adjust or (),
+        externals=external or (),
+        releases=release or (),
+        runs=runs,
+        as_json=json,
+    )
+
+
+@app.command()
 def backtest(
     data: Data = None,
     source: Source = "",

@@ -25,13 +25,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "kill": "Stop sending orders, within a second; the sentinel cancels what is open.",
         "panic": "Cancel everything at the venue, whatever else is dead.",
         "sentinel": "The process that cleans up after a kill; a run on a venue starts its own.",
+        "rearm": "Allow orders again after a kill, once books and venue agree.",
     },
     "Prove": {
         "replay": "Decide a run again from its journal and compare every decision.",
         "history": "List the runs and how they ended.",
         "audit": "The chain of records verified; the table of controls and their tests.",
         "decision": "Put on record what an operator decided, and why.",
-        "drill": "Practise failures in simulated time: no order may be lost or doubled.",
+        "drill": "Practise failures: no order lost or doubled, and the kill switch measured.",
     },
     "Prepare": {
         "data": "Import, inspect, check, make and download market data.",
@@ -48,7 +49,6 @@ PLANNED: dict[str, str] = {
     "status": "what runs where, and how it is",
     "top": "the running processes, live",
     "service": "one process of the many",
-    "rearm": "allow orders again after a kill",
     "flatten": "sell everything",
     "down": "stop all processes in order",
     "campaign": "evidence runs that count for promotion",

@@ -75,9 +75,9 @@ def _arm(
         fcntl.flock(guard, fcntl.LOCK_EX)
         if read_page(folder) != page or _identity(folder) != file:
             raise _again(folder)
-        _write(folder, Flag(True, page.generation + 1, epoch, now_ns(), operator, reason))
-        if file is not None:
+        if file is not None:  # first, for whoever finds it beside an armed page kills again
             _clear(folder, file, operator, now_ns())
+        _write(folder, Flag(True, page.generation + 1, epoch, now_ns(), operator, reason))
         flag = read(folder)
         if not flag.is_armed:
             raise _again(folder)
@@ -107,7 +107,11 @@ def _write(folder: str | os.PathLike[str], flag: Flag) -> None:
 
 
 def _clear(folder: str | os.PathLike[str], file: _File, operator: str, now_ns: int) -> None:
-    """Take the file ``kill`` away, if it still is the one that was there when the operator decided."""
+    """Take the file ``kill`` away, if it still is the one that was there when the operator decided.
+
+    Raises:
+        SafetyRefusal: it is another one.
+    """
     path = _path(folder, KILL)
     aside = path + ".cleared"
     os.rename(path, aside)  # noqa: PTH104  # the core may not use pathlib
@@ -117,6 +121,7 @@ def _clear(folder: str | os.PathLike[str], file: _File, operator: str, now_ns: i
             folder, who="claire rearm", reason=f"the file kill was written again while {operator} armed", now_ns=now_ns
         )
         leave_file(folder, "written again during rearm", [])
+        raise _again(folder)
     sync_folder(folder)
 
 

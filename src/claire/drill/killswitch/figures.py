@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from claire.drill.killswitch.trials import Row, Trial
+from claire.drill.killswitch.trouble import Trouble
 
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
 
@@ -25,6 +26,15 @@ def late(row: Row) -> int:
 def closed(rows: Sequence[Row]) -> dict[str, float | None]:
     """Return when the gate was closed, over all trials."""
     return spread(trial.closed_ms for row in rows for trial in (*row.gate, *row.full))
+
+
+def asked(rows: Sequence[Row]) -> dict[Trouble, float | None]:
+    """Return how many orders a second the gate was asked for, in the middle of each row's short trials."""
+    found: dict[Trouble, float | None] = {}
+    for row in rows:
+        ordered = sorted(trial.asked_per_s for trial in row.gate if trial.asked_per_s is not None)
+        found[row.trouble] = round(ordered[len(ordered) // 2]) if ordered else None
+    return found
 
 
 def document(rows: Sequence[Row]) -> dict[str, Any]:
@@ -77,11 +87,9 @@ def _line(name: str, trials: object, late_orders: object, gate: str, cancel: str
 def remarks(rows: Sequence[Row]) -> list[str]:
     """Return what the figures do not say: what went wrong, how often the gate was asked, how long the command took to start."""
     lines = [violation for row in rows for violation in row.violations]
-    asked = sorted(trial.asked_per_s for row in rows for trial in row.gate if trial.asked_per_s is not None)
-    if asked:
-        lines.append(
-            f"the gate was asked for {asked[len(asked) // 2]:.0f} orders a second (the middle of {len(asked)} trials)"
-        )
+    rates = [rate for rate in asked(rows).values() if rate is not None]
+    if rates:
+        lines.append(f"the gate was asked for {min(rates):.0f} to {max(rates):.0f} orders a second, trouble by trouble")
     started = spread(trial.start_up_ms for row in rows for trial in row.full)
     if started["p50"] is not None:
         lines.append(f"claire kill took {_said(started, 'p50', 'max')} ms to start (p50 / max), before T0")

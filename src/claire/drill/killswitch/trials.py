@@ -16,6 +16,7 @@ from claire.drill.killswitch.processes import Arrival, TrialError
 from claire.drill.killswitch.stand import Killing, Stand, Trigger, standing, wait_for_orders
 from claire.drill.killswitch.trouble import RETRY_AFTER_S, Place, Trouble, around, during
 from claire.gateway.gate import GATE_EPOCH, GATE_LATCH
+from claire.model.errors import ClaireError
 
 LATE_US: Final = 1_000_000
 """An order whose first byte comes later than this after T0 is late."""
@@ -78,11 +79,7 @@ class Plan(Struct, frozen=True):
 
 
 def try_all(troubles: Sequence[Trouble], plan: Plan, tell: Callable[[], None]) -> list[Row]:
-    """Run all trials of some troubles; `tell` is called after each trial.
-
-    Raises:
-        ClaireError: a process did not do what a trial needs before it can measure anything.
-    """
+    """Run all trials of some troubles; `tell` is called after each trial."""
     rows = {trouble: Row(trouble) for trouble in troubles}
     groups = [[row for row in rows.values() if row.trouble.place is place] for place in Place]
     work = [(group, is_full) for is_full in (False, True) for group in groups if group]
@@ -93,36 +90,53 @@ def try_all(troubles: Sequence[Trouble], plan: Plan, tell: Callable[[], None]) -
 
 
 def _try_group(group: Sequence[Row], plan: Plan, *, is_full: bool, tell: Callable[[], None]) -> None:
-    """Run the short or the full trials of troubles that share a stand."""
-    count = plan.trials if is_full else plan.gate_trials
-    if not count:
+    """Run the short or the full trials of troubles that share a stand; one that could not be tried to its end says so."""
+    if not (plan.trials if is_full else plan.gate_trials):
         return
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claire-drill-")))
-        stand = stack.enter_context(
+    left = list(group)
+    while left:  # a stand after another, where a trial left its stand as nothing can go on with
+        with (
+            tempfile.TemporaryDirectory(prefix="claire-drill-") as folder,
             standing(
-                folder,
-                group[0].trouble.place,
+                Path(folder),
+                left[0].trouble.place,
                 symbols=plan.symbols,
                 is_full=is_full,
                 recv_window_ms=plan.recv_window_ms,
-            )
-        )
-        for row in group:
-            began = time.monotonic()
-            dice = random.Random(f"{plan.seed}:{row.trouble}:{is_full}")
-            with around(row.trouble):
-                for number in range(count):
-                    if is_full:
-                        row.full.append(_full(stand, row, FULL_TRIGGERS[number % len(FULL_TRIGGERS)], plan, dice))
-                    else:
-                        row.gate.append(_gate(stand, row, GATE_TRIGGERS[number % len(GATE_TRIGGERS)], dice))
-                    tell()
-            spent = time.monotonic() - began
-            row.full_s, row.gate_s = (spent, row.gate_s) if is_full else (row.full_s, spent)
-        time.sleep(LATE_US / 1e6 + 0.2)  # what comes now would be late
-        judge([trial for row in group for trial in (row.full if is_full else row.gate)], stand.arrivals)
-        group[0].notes |= stand.notes
+            ) as stand,
+        ):
+            tried: list[Trial] = []
+            try:
+                while left:
+                    _try_row(stand, left[0], plan, tried, is_full=is_full, tell=tell)
+                    left.pop(0)
+            except ClaireError as error:
+                row = left.pop(0)
+                row.violations.append(f"{row.trouble}: no more could be tried after trial {len(tried)}: {error}")
+            time.sleep(LATE_US / 1e6 + 0.2)  # what comes now would be late
+            judge(tried, stand.arrivals)
+            group[0].notes |= stand.notes
+
+
+def _try_row(
+    stand: Stand, row: Row, plan: Plan, tried: list[Trial], *, is_full: bool, tell: Callable[[], None]
+) -> None:
+    began = time.monotonic()
+    dice = random.Random(f"{plan.seed}:{row.trouble}:{is_full}")
+    try:
+        with around(row.trouble):
+            for number in range(plan.trials if is_full else plan.gate_trials):
+                if is_full:
+                    trial = _full(stand, row, FULL_TRIGGERS[number % len(FULL_TRIGGERS)], plan, dice)
+                    row.full.append(trial)
+                else:
+                    trial = _gate(stand, row, GATE_TRIGGERS[number % len(GATE_TRIGGERS)], dice)
+                    row.gate.append(trial)
+                tried.append(trial)
+                tell()
+    finally:
+        spent = time.monotonic() - began
+        row.full_s, row.gate_s = (spent, row.gate_s) if is_full else (row.full_s, spent)
 
 
 def _gate(stand: Stand, row: Row, trigger: Trigger, dice: random.Random) -> Trial:
