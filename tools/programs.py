@@ -16,18 +16,21 @@ def names_in(folder: Path) -> list[str]:
 
 
 def choose(folder: Path, arguments: list[str], command: str) -> Path:
-    """Return the program that the first argument names; without one, or with an unknown one, list them and exit 0 or 2."""
+    """Return the program that the first argument names (``-`` is as good as ``_``); without one, or with an unknown one, list
+    them and exit 0 or 2.
+    """
     names = names_in(folder)
     listing = "\n".join(f"  {name}" for name in names) or "  (none yet)"
     if not arguments:
         print(f"usage: ./dev {command} NAME [ARGS ...]\n{listing}")
         raise SystemExit(0)
-    if arguments[0] not in names:
+    name = arguments[0].replace("-", "_")
+    if name not in names:
         print(
             f"{command}: there is no '{arguments[0]}' in {folder.relative_to(CHECKOUT)}/:\n{listing}", file=sys.stderr
         )
         raise SystemExit(2)
-    return folder / f"{arguments[0]}.py"
+    return folder / f"{name}.py"
 
 
 def commit() -> tuple[str, bool]:
