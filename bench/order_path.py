@@ -2,9 +2,10 @@
 
     ./dev bench order_path [--seconds 40] [--doubt_seconds 60]
 
-Stretches, in microseconds: decision → intent and reservation durable (journal fsync, one ledger transaction) → SENT durable (the
-same again) → gate → bytes handed to the socket → answer. Then with the private stream silent, answers and orders lost: how long
-orders stay UNKNOWN, in milliseconds. The disk's own fsync is timed beside it, for it is most of the durable part. Prints one JSON document.
+Stretches, in microseconds: decision → intent and reservation durable (journal fsync, one ledger transaction) → SENT durable
+(the same again) → gate → bytes handed to the socket → answer. Then with the private stream silent, answers and orders lost: how
+long orders stay UNKNOWN, in milliseconds. The disk's own fsync is timed beside it, for it is most of the durable part. Prints one
+JSON document.
 """
 
 import argparse
