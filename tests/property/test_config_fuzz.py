@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 
 from claire.adapters.config import Settings, canonical, load, restore
 from claire.adapters.config.keys import settings_keys
+from claire.adapters.config.schema import Mode
 from claire.latch import ceilings
+from claire.model.books import Books
 from claire.model.errors import ConfigError
+from claire.services.assembly import risk_rules
+from claire.stages.controls_limits import limits
+from claire.stages.risk import Identity, Risk
+from claire.stages.risk_state import Release
 
 VALID = """config_version = 1
 mode = "paper"
@@ -56,6 +62,25 @@ names = st.sampled_from([key.name for key in settings_keys().values()]).map(
 )
 
 
+COUNTED = (
+    "max_orders_per_s", "max_orders_per_min", "max_orders_per_day", "max_entries_per_min", "max_entries_per_h",
+    "max_entries_per_day", "stop_guard_exits", "max_rejects_in_row", "max_rejects_per_5_min",
+)  # fmt: skip
+
+
+def in_force(settings: Settings) -> None:
+    """What the stage goes by is within the ceilings too, whatever the mode."""
+    rules = risk_rules(settings)
+    books = Books("USDT", {}, {}, cash={"USDT": 10**21})
+    listed = limits(Risk(rules, books, Identity("a", "v"), {}, {}), 0)
+    assert listed
+    for limit in listed:
+        assert limit.enforced
+        assert limit.ceiling is None or 0 <= limit.value <= limit.ceiling, limit
+    if settings.mode is not Mode.BACKTEST:
+        assert rules.release is Release.OPERATOR
+
+
 def check(settings: Settings) -> None:
     risk = settings.risk
     assert 0 < risk.max_order_pct <= ceilings.MAX_ORDER_PCT
@@ -65,7 +90,21 @@ def check(settings: Settings) -> None:
     assert 0 <= risk.cash_reserve_pct <= ceilings.MAX_CASH_RESERVE_PCT
     assert 1 <= risk.max_open_orders <= ceilings.MAX_OPEN_ORDERS
     assert 1 <= risk.max_data_age_ms <= ceilings.MAX_DATA_AGE_MS
+    assert 0 < risk.max_drawdown_pct <= ceilings.MAX_DRAWDOWN_PCT
+    assert 0 < risk.max_jump_pct <= ceilings.MAX_JUMP_PCT
+    assert 0 < risk.collar_pct <= ceilings.MAX_COLLAR_PCT
+    assert 1 <= risk.max_symbol_orders <= ceilings.MAX_SYMBOL_ORDERS
+    assert risk.duplicate_window_ms >= ceilings.MIN_DUPLICATE_WINDOW_MS
+    assert risk.stop_guard_min >= ceilings.MIN_STOP_GUARD_MIN
+    assert risk.cooldown_s >= 0
+    for name in COUNTED:
+        assert (
+            1
+            <= getattr(risk, name)
+            <= getattr(ceilings, name.upper() if name.startswith("max") else f"MAX_{name.upper()}")
+        )
     assert risk.profile == "default"
+    in_force(settings)
     assert (
         0
         < risk.position_pct

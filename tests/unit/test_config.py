@@ -20,7 +20,21 @@ LIMITS: dict[str, Decimal | int] = {
     "max_daily_loss_pct": ceilings.MAX_DAILY_LOSS_PCT,
     "max_open_orders": ceilings.MAX_OPEN_ORDERS,
     "max_data_age_ms": ceilings.MAX_DATA_AGE_MS,
+    "max_symbol_orders": ceilings.MAX_SYMBOL_ORDERS,
+    "max_drawdown_pct": ceilings.MAX_DRAWDOWN_PCT,
+    "max_jump_pct": ceilings.MAX_JUMP_PCT,
+    "collar_pct": ceilings.MAX_COLLAR_PCT,
+    "max_orders_per_s": ceilings.MAX_ORDERS_PER_S,
+    "max_orders_per_min": ceilings.MAX_ORDERS_PER_MIN,
+    "max_orders_per_day": ceilings.MAX_ORDERS_PER_DAY,
+    "max_entries_per_min": ceilings.MAX_ENTRIES_PER_MIN,
+    "max_entries_per_h": ceilings.MAX_ENTRIES_PER_H,
+    "max_entries_per_day": ceilings.MAX_ENTRIES_PER_DAY,
+    "stop_guard_exits": ceilings.MAX_STOP_GUARD_EXITS,
+    "max_rejects_in_row": ceilings.MAX_REJECTS_IN_ROW,
+    "max_rejects_per_5_min": ceilings.MAX_REJECTS_PER_5_MIN,
 }
+FLOORS = {"duplicate_window_ms": ceilings.MIN_DUPLICATE_WINDOW_MS, "stop_guard_min": ceilings.MIN_STOP_GUARD_MIN}
 
 
 class Folder:
@@ -284,6 +298,12 @@ def test_no_limit_goes_beyond_its_ceiling(folder, name):
     assert f"risk.{name} = {ceiling + 1}: give " in says
     assert "ceiling that no configuration exceeds" in says
     assert settings_keys()["risk", name].ceiling
+
+
+@pytest.mark.parametrize("name", sorted(FLOORS))
+def test_what_may_be_too_little_has_a_floor(folder, name):
+    assert f"risk.{name} = {FLOORS[name] - 1}: give " in folder.refused(f"risk.{name}={FLOORS[name] - 1}")
+    assert getattr(folder.load(f"risk.{name}={FLOORS[name]}").settings.risk, name) == FLOORS[name]
 
 
 def test_every_limit_may_be_as_high_as_its_ceiling(folder):

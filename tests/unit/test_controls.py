@@ -17,6 +17,7 @@ from claire.model.decisions import (
     SetTimer,
     TradingState,
 )
+from claire.model.errors import ConfigError
 from claire.model.market import Candle, Side, Timer
 from claire.model.orders import OrderState, OrderType
 from claire.stages.controls_base import Rate, Window
@@ -24,7 +25,20 @@ from claire.stages.controls_health import GAUGES, Health, Measure, Measurement
 from claire.stages.controls_limits import limits
 from claire.stages.risk import Risk
 from claire.stages.risk_state import Release, collar
-from tests.support.markets import DAY_NS, SECOND_NS, SYMBOL, T0, fill, order, rules, signal
+from tests.support.markets import (
+    DAY_NS,
+    SECOND_NS,
+    SYMBOL,
+    T0,
+    Listening,
+    ListSource,
+    fill,
+    order,
+    rules,
+    run,
+    signal,
+    trade,
+)
 from tests.unit.test_risk import BUY, SELL, asked, hold, lots_of, numbers, risk
 
 REDUCE, ACTIVE = TradingState.REDUCE_ONLY, TradingState.ACTIVE
@@ -543,3 +557,24 @@ def test_every_limit_is_listed_with_its_ceiling_and_its_use():
     assert listed["max_open_orders", ""].used == 1
     assert all(limit.enforced for limit in listed.values())
     assert not any(limit.enforced for limit in limits(risk(unlimited=True), T0))
+
+
+def test_a_list_of_symbols_that_leaves_nothing_to_enter_is_refused_and_a_shorter_one_holds():
+    source = ListSource([trade(0, 10_000), trade(1, 10_200)])
+    with pytest.raises(ConfigError, match=r"risk\.symbols = XYZUSDT: none of them is traded"):
+        run(source, "risk.symbols=XYZUSDT")
+    made = run(source, f"risk.symbols=XYZUSDT,{SYMBOL}")
+    assert made.pipeline.stages.risk.rules.symbols == (SYMBOL,)
+
+
+def test_a_silent_market_releases_a_lock_when_its_time_is_over():
+    heard = Listening()
+    made = run(ListSource([trade(0, 10_000)]), recorders=(heard,))
+    pipeline = made.pipeline
+    pipeline.control(ControlEvent(REDUCE, "lunch", "pause", T0, until_ns=T0 + 90 * SECOND_NS))
+    assert pipeline.next_due_ns <= T0 + 90 * SECOND_NS
+    pipeline.advance(T0 + 89 * SECOND_NS)
+    assert pipeline.stages.risk.state.trading is REDUCE
+    pipeline.advance(T0 + 90 * SECOND_NS)
+    assert pipeline.stages.risk.state.trading is ACTIVE
+    assert [(e.state, e.ts_event_ns - T0) for e in heard.of(ControlEvent)] == [(REDUCE, 0), (ACTIVE, 90 * SECOND_NS)]
