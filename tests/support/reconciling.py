@@ -313,7 +313,7 @@ async def watched(
         record = OwnRecord()
         info = live_info((BTC,), "mexc", now_ns(), with_history=False, has_book=False)
         pipeline = assemble(settings, LiveMarket(instruments, info), (record,), run_id=RUN_ID, venue=venue).pipeline
-        pipeline.stages.risk.rules = at_any_pace(pipeline.stages.risk.rules)
+        pipeline.stages.risk.go_by(at_any_pace(pipeline.stages.risk.rules))
         record.attach(pipeline)
         found = Watched(loop, sim, key, pipeline, venue, record)
         made.append(found)

@@ -165,9 +165,10 @@ def test_the_usual_price_forgets_what_is_older_than_seven_days():
     for number in range(400):
         made.on_candle(hour(number, 10_000 + number))
     hours = made.state.hours[SYMBOL]
-    assert (len(hours), hours[0][1], hours[-1][1]) == (168, 10_232, 10_399)
+    assert (len(hours), hours[0][1], hours[-1][1]) == (169, 10_231, 10_399)  # the last hour is not over
+    assert made.state.usual[SYMBOL] == 10_314
     made.on_candle(hour(399, 5))
-    assert (len(hours), hours[-1][1]) == (168, 5)
+    assert (len(hours), hours[-1][1]) == (169, 5)
 
 
 # -- C05, C06: how often -----------------------------------------------------------------------------------------------

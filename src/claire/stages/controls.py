@@ -16,7 +16,7 @@ from claire.model.instrument import Instrument
 from claire.model.market import Side
 from claire.model.money import decimal_of, plain_text
 from claire.model.orders import OrderType
-from claire.stages.controls_base import percent
+from claire.stages.controls_base import percent, ratio
 from claire.stages.risk_state import SOFT_PCT, Account, Ask
 
 ENTRY_OVER_MIN_NOTIONAL: Final = Fraction(3, 2)
@@ -35,8 +35,8 @@ def quantity_lots(
     position_pct: Decimal, fraction: Decimal, equity: int, price_ticks: int, instrument: Instrument
 ) -> int:
     """Return floor(position_pct / 100 · allocation · equity / price / lot), exactly."""
-    share_pct, pct_parts = position_pct.as_integer_ratio()
-    share, share_parts = fraction.as_integer_ratio()
+    share_pct, pct_parts = ratio(position_pct)
+    share, share_parts = ratio(fraction)
     one_lot = price_ticks * instrument.unit_value
     return max(0, share_pct * share * equity // (100 * pct_parts * share_parts * one_lot))
 
@@ -74,7 +74,7 @@ def _fresh_price(account: Account, ask: Ask) -> Denial | None:
 def _confirmed_price(account: Account, ask: Ask) -> Denial | None:
     mark = account.state.books.marks[ask.signal.symbol]
     before, now = mark.before_ticks, mark.price_ticks
-    limit, parts = account.rules.max_jump_pct.as_integer_ratio()
+    limit, parts = ratio(account.rules.max_jump_pct)
     if not before or abs(now - before) * 100 * parts <= limit * before:
         return None
     because = (
@@ -98,7 +98,7 @@ def _whole_book(account: Account, ask: Ask) -> Denial | None:
 def _within_collar(account: Account, ask: Ask) -> Denial | None:
     """The price is near the last trade and, where a fresh book is known, near its middle."""
     signal, mark = ask.signal, account.state.books.marks[ask.signal.symbol]
-    limit, parts = account.rules.collar_pct.as_integer_ratio()
+    limit, parts = ratio(account.rules.collar_pct)
     references = [("the last trade", 2 * mark.price_ticks)]
     if mark.book_ns and signal.ts_event_ns - mark.book_ns <= account.rules.max_data_age_ms * 1_000_000:
         references.append(("the middle of the book", mark.bid_ticks + mark.ask_ticks))
@@ -222,9 +222,8 @@ def volume_limit_lots(account: Account, equity: int, instrument: Instrument, usu
 
 
 def usual_ticks(account: Account, symbol: str) -> int:
-    """Return the median of the hourly prices of seven days; 0: no hour is known yet."""
-    hours = account.state.hours.get(symbol)
-    return sorted(ticks for _, ticks in hours)[len(hours) // 2] if hours else 0
+    """Return the median of the hourly prices of seven days; 0: no hour is over yet."""
+    return account.state.usual.get(symbol, 0)
 
 
 # -- what is held and in flight (C09, C10, C11) ------------------------------------------------------------------------
@@ -243,14 +242,13 @@ def _open_orders(account: Account, ask: Ask) -> Denial | None:
 
 
 def _symbol_exposure(account: Account, ask: Ask) -> Denial | None:
-    held = account.held_and_in_flight(ask.signal.symbol)
     limit = percent(ask.equity, account.rules.max_symbol_pct)
-    return _exposure(ask, Code.SYMBOL_EXPOSURE_LIMIT, "max_symbol_pct", ask.signal.symbol, held, limit)
+    return _exposure(ask, Code.SYMBOL_EXPOSURE_LIMIT, "max_symbol_pct", ask.signal.symbol, ask.held, limit)
 
 
 def _gross_exposure(account: Account, ask: Ask) -> Denial | None:
-    held, limit = account.held_and_in_flight(), percent(ask.equity, account.rules.max_gross_pct)
-    return _exposure(ask, Code.EXPOSURE_LIMIT, "max_gross_pct", "all symbols", held, limit)
+    limit = percent(ask.equity, account.rules.max_gross_pct)
+    return _exposure(ask, Code.EXPOSURE_LIMIT, "max_gross_pct", "all symbols", ask.held_in_all, limit)
 
 
 def _exposure(ask: Ask, code: Code, name: str, where: str, held: int, limit: int) -> Denial | None:
@@ -262,7 +260,7 @@ def _exposure(ask: Ask, code: Code, name: str, where: str, held: int, limit: int
 
 
 def _cash_reserve(account: Account, ask: Ask) -> Denial | None:
-    left, reserve = account.free_cash() - ask.worst, percent(ask.equity, account.rules.cash_reserve_pct)
+    left, reserve = ask.free - ask.worst, percent(ask.equity, account.rules.cash_reserve_pct)
     if left >= reserve:
         return None
     because = f"the order would leave {decimal_of(left)} free"
@@ -270,11 +268,10 @@ def _cash_reserve(account: Account, ask: Ask) -> Denial | None:
 
 
 def _cash(account: Account, ask: Ask) -> Denial | None:
-    free = account.free_cash()
-    if ask.worst <= free:
+    if ask.worst <= ask.free:
         return None
     because = f"{ask.signal.symbol}: with fees and slippage more than the free cash"
-    return _money_denial(ask, Code.INSUFFICIENT_CASH, ask.worst, free, because)
+    return _money_denial(ask, Code.INSUFFICIENT_CASH, ask.worst, ask.free, because)
 
 
 # -- how often (C05, C06) ----------------------------------------------------------------------------------------------
@@ -282,9 +279,7 @@ def _cash(account: Account, ask: Ask) -> Denial | None:
 
 def _not_repeated(account: Account, ask: Ask) -> Denial | None:
     signal = ask.signal
-    rate = account.state.entries.exhausted(
-        signal.strategy_id, signal.symbol, signal.ts_event_ns, account.rules.repetition
-    )
+    rate = account.state.entries.exhausted(signal.strategy_id, signal.symbol, signal.ts_event_ns, account.repetition)
     if rate is None:
         return None
     because = f"{signal.strategy_id} entered {signal.symbol} {rate.count} times within one {rate.word}"
@@ -293,7 +288,7 @@ def _not_repeated(account: Account, ask: Ask) -> Denial | None:
 
 def _not_too_often(account: Account, ask: Ask) -> Denial | None:
     signal = ask.signal
-    found = account.state.throttle.exhausted(signal.strategy_id, signal.ts_event_ns, account.rules.throttle)
+    found = account.state.throttle.exhausted(signal.strategy_id, signal.ts_event_ns, account.throttle)
     if found is None:
         return None
     whose, rate = found
@@ -353,7 +348,8 @@ def entry_of(account: Account, signal: Signal, instrument: Instrument) -> Ask:
     """Return what an entry signal asks for: size, value, and what it may cost at most."""
     rules, books = account.rules, account.state.books
     fraction = account.state.fractions.get(signal.symbol, Decimal(0))
-    equity, price = books.equity_units, signal.price_ticks
+    equity, held, held_in_all = account.worth(signal.symbol)
+    price = signal.price_ticks
     lots = quantity_lots(rules.position_pct, fraction, equity, price, instrument)
     worst = instrument.notional(account.worst_ticks(price), lots)
     dearest = price if rules.unlimited else max(price, books.marks[signal.symbol].price_ticks)
@@ -365,6 +361,9 @@ def entry_of(account: Account, signal: Signal, instrument: Instrument) -> Ask:
         lots=lots,
         value=instrument.notional(dearest, lots),
         worst=worst + percent(worst, rules.taker_bps / 100),
+        held=held,
+        held_in_all=held_in_all,
+        free=account.free_cash(),
         near=[],
     )
 

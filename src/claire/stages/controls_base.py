@@ -7,6 +7,7 @@ span of the given length ever holds more than its count, wherever it starts.
 from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct, field
@@ -77,7 +78,11 @@ class Window(Struct):
         return None
 
 
+ratio: Final = lru_cache(maxsize=256)(Decimal.as_integer_ratio)
+"""A setting as an exact ratio; there are few of them, and each is asked for at every decision."""
+
+
 def percent(units: int, part: Decimal) -> int:
     """`part` percent of an amount, rounded half-even to a unit."""
-    numerator, denominator = part.as_integer_ratio()
+    numerator, denominator = ratio(part)
     return divide_half_even(units * numerator, 100 * denominator)

@@ -69,14 +69,14 @@ def _of_an_order(account: Account) -> Iterator[Limit]:
 
 
 def _of_how_often(account: Account, now_ns: int) -> Iterator[Limit]:
-    rules, state = account.rules, account.state
+    state = account.state
     tops = (ceilings.MAX_ORDERS_PER_S, ceilings.MAX_ORDERS_PER_MIN, ceilings.MAX_ORDERS_PER_DAY)
-    for rate, top in zip(rules.throttle, tops, strict=True):
+    for rate, top in zip(account.throttle, tops, strict=True):
         used = state.throttle.account.count(now_ns, rate.span_ns)
         yield _count("C05", f"max_orders_per_{rate.word}", rate.count, top, used, "orders")
     tops = (ceilings.MAX_ENTRIES_PER_MIN, ceilings.MAX_ENTRIES_PER_H, ceilings.MAX_ENTRIES_PER_DAY)
     made = [(f"{strategy} {symbol}", window) for (strategy, symbol), window in state.entries.made.items()]
-    for rate, top in zip(rules.repetition, tops, strict=True):
+    for rate, top in zip(account.repetition, tops, strict=True):
         for scope, window in made or [("", Window())]:
             used = window.count(now_ns, rate.span_ns)
             yield _count("C06", f"max_entries_per_{rate.word}", rate.count, top, used, "entries", scope)

@@ -114,6 +114,8 @@ class Risk(Account):
         """Go on from what a stage with other limits remembers; these limits hold from now on."""
         self.state = state
         state.daily.fit(self.rules.max_daily_loss_pct, SOFT_PCT)
+        for reservation in state.reservations.values():
+            self.weigh(reservation)
 
     # --- what it hears ---
 
@@ -126,9 +128,12 @@ class Risk(Account):
         hours = self.state.hours.setdefault(candle.symbol, [])
         hour = (candle.close_ns - 1) // HOUR_NS
         if hours and hours[-1][0] >= hour:
-            hours.pop()
+            hours[-1] = (hour, candle.close_ticks)
+            return
+        if hours:
+            self.state.usual[candle.symbol] = sorted(ticks for _, ticks in hours)[len(hours) // 2]
         hours.append((hour, candle.close_ticks))
-        del hours[:-HOURS_KEPT]
+        del hours[: -HOURS_KEPT - 1]
 
     def on_control(self, event: ControlEvent) -> Sequence[Output]:
         """Set the lock of one source, or take it back; the locks of others stay. What is said twice counts once."""
@@ -154,6 +159,7 @@ class Risk(Account):
         reservation = state.reservations.get(fill.order_no)
         if reservation is not None:
             reservation.leaves_lots = max(0, reservation.leaves_lots - fill.quantity_lots)
+            self.weigh(reservation)
         return self.on_valuation(fill.ts_event_ns)
 
     def on_adjustment(self, adjustment: Adjustment) -> None:
@@ -254,7 +260,7 @@ class Risk(Account):
         if denial.code is not Code.REPEATED_ENTRIES:
             return (denial,)
         state, now_ns = self.state, signal.ts_event_ns
-        rate = state.entries.exhausted(signal.strategy_id, signal.symbol, now_ns, self.rules.repetition)
+        rate = state.entries.exhausted(signal.strategy_id, signal.symbol, now_ns, self.repetition)
         if rate is None:
             raise AssertionError("the control has just found it exhausted")
         trip = state.entries.trip(signal.strategy_id, signal.symbol, rate, self.rules.until_ns(now_ns))
@@ -264,10 +270,10 @@ class Risk(Account):
         """Count an entry, and tell which limits it comes near to."""
         if self.rules.unlimited:
             return ()
-        state, rules, signal = self.state, self.rules, ask.signal
+        state, signal = self.state, ask.signal
         now_ns = signal.ts_event_ns
-        state.entries.note(signal.strategy_id, signal.symbol, now_ns, rules.repetition)
-        state.throttle.note(signal.strategy_id, now_ns, rules.throttle)
+        state.entries.note(signal.strategy_id, signal.symbol, now_ns, self.repetition)
+        state.throttle.note(signal.strategy_id, now_ns, self.throttle)
         state.last_entry[signal.strategy_id, signal.symbol] = (now_ns, ask.lots, signal.price_ticks)
         return [alert for alert in ask.near if self._is_news(alert)] if ask.near else ()
 
@@ -378,16 +384,17 @@ class Risk(Account):
             worst, within = self.worst_ticks(signal.price_ticks), collar(Side.BUY, signal.price_ticks, rules.collar_pct)
         may_rest = rests(order_type)
         reservation = self.state.reservations[order_no] = Reservation(
-            signal.strategy_id, signal.symbol, signal.side, lots, worst, may_rest
+            signal.strategy_id, signal.symbol, signal.side, lots, worst, rests=may_rest
         )
+        self.weigh(reservation)
         reserved = Reserved(
             order_no=order_no,
             strategy_id=signal.strategy_id,
             symbol=signal.symbol,
             side=signal.side,
             cash_asset=instrument.quote,
-            cash=decimal_of(self.cost(reservation)),
-            exposure=decimal_of(self.exposure(reservation)),
+            cash=decimal_of(reservation.cost),
+            exposure=decimal_of(reservation.exposure),
             leaves_lots=lots,
             ts_event_ns=signal.ts_event_ns,
         )

@@ -17,7 +17,7 @@ from claire.model.decisions import ControlEvent, RiskAlert, Signal, TradingState
 from claire.model.instrument import Instrument
 from claire.model.market import Side
 from claire.model.orders import OrderType
-from claire.stages.controls_base import DAY_NS, SECOND_NS, Rate, percent
+from claire.stages.controls_base import DAY_NS, SECOND_NS, Rate, percent, ratio
 from claire.stages.controls_behaviour import (
     DailyLoss,
     Drawdown,
@@ -131,6 +131,10 @@ class Reservation(Struct):
     side: Side
     leaves_lots: int
     worst_ticks: int
+    exposure: int = 0
+    """The value that it may still add to what is held; 0 for a sell."""
+    cost: int = 0
+    """What it may still cost, fees included."""
     rests: bool = False
     """It stays in the book, so another order of ours could meet it."""
     recalled: bool = False
@@ -149,6 +153,12 @@ class Ask(Struct, frozen=True):
     """At the decision price, or at the last trade's where that is higher."""
     worst: int
     """At the worst price that it may fill at, with fees."""
+    held: int
+    """What is held and in flight in its symbol."""
+    held_in_all: int
+    """The same in all symbols."""
+    free: int
+    """Cash less what live orders may cost."""
     near: list[RiskAlert]
     """Limits that it comes near to."""
 
@@ -225,7 +235,9 @@ class RiskState(Struct):
     last_entry: dict[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
     """(time, lots, price) of the last entry of a strategy in a symbol."""
     hours: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    """The last price of each hour of seven days, by symbol: (hour, ticks)."""
+    """The last price of each hour of seven days, by symbol: (hour, ticks); the last hour is not over."""
+    usual: dict[str, int] = field(default_factory=dict)
+    """The median of those of the hours that are over."""
     selling: dict[tuple[str, str], Selling] = field(default_factory=dict)
     """Exits that are sold in slices, by (strategy id, symbol)."""
     exit_attempts: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -314,9 +326,16 @@ class Account:
 
     def __init__(self, rules: RiskRules, state: RiskState, stop_pct: Mapping[str, float]) -> None:
         """Take over rules and state; `stop_pct` is each strategy's stop distance."""
-        self.rules = rules
         self.state = state
-        self._kept_at_stop = {strategy: 1 - Fraction(repr(pct)) / 100 for strategy, pct in stop_pct.items()}
+        self.go_by(rules)
+        self._kept_at_stop = {
+            name: (1 - Fraction(repr(pct)) / 100).as_integer_ratio() for name, pct in stop_pct.items()
+        }
+
+    def go_by(self, rules: RiskRules) -> None:
+        """Go by these limits from now on."""
+        self.rules = rules
+        self.throttle, self.repetition = rules.throttle, rules.repetition
 
     @property
     def is_at_rest(self) -> bool:
@@ -329,42 +348,51 @@ class Account:
 
     def held_and_in_flight(self, symbol: str | None = None) -> int:
         """Value of positions at their marks plus what live buy orders may still add, in one symbol or in all."""
+        _, here, everywhere = self.worth(symbol or "")
+        return everywhere if symbol is None else here
+
+    def worth(self, symbol: str) -> tuple[int, int, int]:
+        """Return equity, and what is held and in flight in one symbol and in all; one look at each position."""
         books = self.state.books
-        total = 0
+        marks, instruments = books.marks, books.instruments
+        here = everywhere = 0
         for (_, held), position in books.positions.items():
-            if symbol is None or held == symbol:
-                total += books.instruments[held].value_of(position.base_units, books.marks[held].price_ticks)
+            value = instruments[held].value_of(position.base_units, marks[held].price_ticks)
+            everywhere += value
+            if held == symbol:
+                here += value
+        equity = books.cash.get(books.currency, 0) - books.foreign_fee_units + everywhere
+        for held, dust in books.dust.items():
+            equity += instruments[held].value_of(dust.base_units, marks[held].price_ticks)
         for reservation in self.state.reservations.values():
-            if symbol is None or reservation.symbol == symbol:
-                total += self.exposure(reservation)
-        return total
+            everywhere += reservation.exposure
+            if reservation.symbol == symbol:
+                here += reservation.exposure
+        return equity, here, everywhere
 
     def free_cash(self) -> int:
         """Cash less what live buy orders may still cost, fees included."""
         books = self.state.books
-        reserved = sum(self.cost(reservation) for reservation in self.state.reservations.values())
+        reserved = 0
+        for reservation in self.state.reservations.values():
+            reserved += reservation.cost
         return books.cash.get(books.currency, 0) - reserved
 
     def open_orders(self, symbol: str | None = None) -> int:
         """Orders working, in flight or unknown, in one symbol or in all."""
         live = self.state.reservations.values()
-        return len(live) if symbol is None else sum(one.symbol == symbol for one in live)
+        return len(live) if symbol is None else [one.symbol for one in live].count(symbol)
 
-    def exposure(self, reservation: Reservation) -> int:
-        """The value that a live order may still add to what is held."""
-        if reservation.side is Side.SELL:
-            return 0
-        instrument = self.state.books.instruments[reservation.symbol]
-        return instrument.notional(reservation.worst_ticks, reservation.leaves_lots)
-
-    def cost(self, reservation: Reservation) -> int:
-        """What a live order may still cost, fees included."""
-        value = self.exposure(reservation)
-        return value + percent(value, self.rules.taker_bps / 100)
+    def weigh(self, reservation: Reservation) -> None:
+        """Find anew what a live order may still add and cost."""
+        if reservation.side is Side.BUY:
+            instrument = self.state.books.instruments[reservation.symbol]
+            reservation.exposure = instrument.notional(reservation.worst_ticks, reservation.leaves_lots)
+            reservation.cost = reservation.exposure + percent(reservation.exposure, self.rules.taker_bps / 100)
 
     def stop_ticks(self, signal: Signal) -> int:
         """Price of the strategy's stop if the entry fills at its decision price."""
-        kept, parts = self._kept_at_stop[signal.strategy_id].as_integer_ratio()
+        kept, parts = self._kept_at_stop[signal.strategy_id]
         return signal.price_ticks * kept // parts
 
     def worst_ticks(self, price_ticks: int) -> int:
@@ -387,7 +415,7 @@ def collar(side: Side, price_ticks: int, pct: Decimal) -> int:
     """
     if not pct:
         return price_ticks
-    numerator, denominator = pct.as_integer_ratio()
+    numerator, denominator = ratio(pct)
     whole = 100 * denominator
     if side is Side.BUY:
         return max(price_ticks + 1, price_ticks * (whole + numerator) // whole)
