@@ -73,8 +73,6 @@ class _Told(Struct):
     ended: OrderPush | None = None
     """The push that said it has ended, while executions are missing."""
     closed: bool = False
-    asked: bool = False
-    """Whether somebody was asked to look for what is missing of `executed`."""
 
 
 class PrivateDecoder:
@@ -104,6 +102,8 @@ class PrivateDecoder:
         self._prices = prices
         self._decode = FrameDecoder(instruments).decode
         self._orders: dict[int, _Told] = {}
+        self._claims: dict[int, None] = {}
+        """Orders of which the venue said lately that more was executed: whether that came is still to be looked at."""
         self._said: dict[str, None] = {}
 
     def share(self, book: FillBook, prices: FeePrices) -> None:
@@ -154,16 +154,14 @@ class PrivateDecoder:
         Args:
             now_ns: UTC, from the clock that receive times come from.
         """
-        late = [
-            number
-            for number, told in self._orders.items()
-            if not told.asked
-            and told.executed
-            and now_ns - told.executed_ns > PATIENCE_NS
-            and self._book.counted(told.order_id) < told.executed
-        ]
-        for number in late:
-            self._orders[number].asked = True
+        late = []
+        for number in tuple(self._claims):
+            told = self._orders.get(number)
+            if told is not None and now_ns - told.executed_ns <= PATIENCE_NS:
+                continue
+            del self._claims[number]
+            if told is not None and self._book.counted(told.order_id) < told.executed:
+                late.append(number)
         return tuple(late)
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -221,7 +219,8 @@ class PrivateDecoder:
             return [Foreign(push, ts_recv_ns)]
         told = self._told(number, push.order_id)
         if push.filled_quantity > told.executed:
-            told.executed, told.executed_ns, told.asked = push.filled_quantity, ts_recv_ns, False
+            told.executed, told.executed_ns = push.filled_quantity, ts_recv_ns
+            self._claims[number] = None
         if push.status is OrderStatus.UNKNOWN:
             text = f"order {number} has the status {push.status_no}, which nobody has documented"
             return [
