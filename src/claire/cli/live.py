@@ -55,14 +55,14 @@ async def _run(
 ) -> RunResult:
     is_testnet = settings.mode is Mode.TESTNET
     keys, accounts_dir = None, None
+    if is_testnet and go_on is not None and not settings.secrets.path:  # its keys were the simulator's own
+        raise UsageError(
+            f"run {go_on.run_dir.name} traded at a simulator that was part of it and is gone, and with it the account; there is"
+            " nothing to go on with. Start claire mexc-sim by itself and name it with mexc.rest_url and mexc.ws_url for runs that"
+            " are to outlive a process"
+        )
     async with AsyncExitStack() as stack:
         if is_testnet and settings.mexc == MexcSettings():
-            if go_on is not None:
-                raise UsageError(
-                    f"run {go_on.run_dir.name} traded at a simulator that was part of it and is gone, and with it the account;"
-                    " there is nothing to go on with. Start claire mexc-sim by itself and name it with mexc.rest_url and"
-                    " mexc.ws_url for runs that are to outlive a process"
-                )
             fee_asset = "quote" if settings.fees.asset is FeeAsset.QUOTE else "received"
             simulator = await stack.enter_async_context(started(settings.paper.balance, fee_asset, SIMULATOR_SEED))
             say(f"testnet: a simulator of MEXC at {simulator.rest_url}, started for this run")
