@@ -23,10 +23,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests.support.beside import Beside, lively
-from tests.support.killing import OFTEN, Figures, KilledRun, Moment, kill_over_and_over
+from tests.support.killing import BUSY, Figures, KilledRun, Moment, kill_over_and_over
 
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "PEPEUSDT")
+SYMBOLS = (
+    *("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT", "DOGEUSDT", "ADAUSDT", "TRXUSDT"),
+    *("AVAXUSDT", "LINKUSDT", "LTCUSDT", "DOTUSDT"),
+)
 USDT = 1_000_000
+PAUSE = "risk.cooldown_s=15"
+"""Between two positions in one symbol: more entries an hour than are allowed would end the run."""
 
 
 class Scene(NamedTuple):
@@ -60,7 +65,7 @@ def killed(scene: Scene, kills: int, seed: int, folder: Path, progress: Progress
     words = lively(seed, SYMBOLS, fee_asset=scene.fee_asset, usdt=USDT)
     with Beside(folder / "venue", *words) as beside:
         beside.bad_day()
-        settings = (*OFTEN, f"paper.balance.USDT={USDT}", *scene.settings)
+        settings = (*BUSY, PAUSE, f"paper.balance.USDT={USDT}", *scene.settings)
         with KilledRun(folder, beside, settings, seed=seed) as run:
             return kill_over_and_over(run, kills, on_kill)
 

@@ -22,10 +22,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests.support.beside import DROPPED, Beside, lively
-from tests.support.killing import OFTEN, KilledRun, Moment
+from tests.support.killing import BUSY, KilledRun, Moment
 
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "PEPEUSDT")
+SYMBOLS = (
+    *("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT", "DOGEUSDT", "ADAUSDT", "TRXUSDT"),
+    *("AVAXUSDT", "LINKUSDT", "LTCUSDT", "DOTUSDT"),
+)
 USDT = 1_000_000
+PAUSE = "risk.cooldown_s=10"
+"""Between two positions in one symbol: more losing exits in five minutes than are allowed would end the trading."""
 CUT_EVERY_S = 20.0
 
 
@@ -68,7 +73,7 @@ def main() -> None:
         with Beside(folder / "venue", *lively(given.seed, SYMBOLS, usdt=USDT)) as beside:
             beside.bad_day()
             cutter = Cutter(beside)
-            with KilledRun(folder, beside, (*OFTEN, f"paper.balance.USDT={USDT}"), seed=given.seed) as run:
+            with KilledRun(folder, beside, (*BUSY, PAUSE, f"paper.balance.USDT={USDT}"), seed=given.seed) as run:
                 cutter.start()
                 try:
                     for number in range(1, given.kills + 1):

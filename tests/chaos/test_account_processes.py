@@ -12,11 +12,11 @@ import pytest
 from tests.support.beside import Beside, lively
 from tests.support.books import read_tables
 from tests.support.cli import Claire
-from tests.support.killing import OFTEN, KilledRun
+from tests.support.killing import BUSY, KilledRun, end_sentinels
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 USDT = 1_000_000
-SETTINGS = (*OFTEN, f"paper.balance.USDT={USDT}", "mexc.recv_window_ms=500")
+SETTINGS = (*BUSY, f"paper.balance.USDT={USDT}", "mexc.recv_window_ms=500")
 TESTNET = [
     *("run", "--mode", "testnet", "--json"),
     *(word for symbol in SYMBOLS for word in ("--symbol", symbol)),
@@ -71,6 +71,7 @@ def test_of_ten_starts_at_once_exactly_one_trades(beside: Beside, tmp_path: Path
             if process.poll() is None:
                 process.kill()
             process.communicate()
+        end_sentinels(runs)
     assert len([path for path in runs.iterdir() if (path / "journal").is_dir()]) == 1
 
 
@@ -110,9 +111,12 @@ def test_an_order_whose_approval_ran_out_while_the_process_slept_is_not_sent(bes
     with KilledRun(tmp_path, beside, SETTINGS, seed=1) as run:
         run.wait_until_trading()
         name = stopped_before_a_send(run, beside)
-        time.sleep(10.0)
+        time.sleep(6.0)  # longer than any approval holds, shorter than a heart may be silent
         run.process.send_signal(signal.SIGCONT)
         run.end()
         (order,) = (row for row in read_tables(run.run_dir)["orders"] if row["client_order_id"] == name)
-    assert (order["state"], order["code"]) == ("NOT_SENT", "GATE_EXPIRED")
+    assert order["state"] == "NOT_SENT"
+    assert order["code"] in ("GATE_EXPIRED", ""), order[
+        "reason"
+    ]  # by the gate, or before it: the budget's patience is over
     assert run.figures.differences == []

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from tests.support.beside import Beside, lively
-from tests.support.killing import OFTEN, KilledRun, kill_over_and_over
+from tests.support.killing import BUSY, KilledRun, kill_over_and_over
 
 KILLS = 20
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT")
 USDT = 1_000_000
-SETTINGS = (*OFTEN, f"paper.balance.USDT={USDT}", "mexc.recv_window_ms=500")
+SETTINGS = (*BUSY, f"paper.balance.USDT={USDT}", "mexc.recv_window_ms=500", "risk.cooldown_s=4")
 
 
 def test_after_twenty_kills_the_books_equal_the_venues_and_the_journal_replays(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from claire.adapters.journal.reader import JournalReader
 from claire.model.decisions import OrderEvent
 from claire.model.orders import OrderState
 from claire.safety.sentinel import LOCK as SENTINEL
-from tests.support import markets
 from tests.support.beside import Beside, Entry
 from tests.support.books import differences, read_tables, standing_differences
 from tests.support.cli import Claire
+from tests.support.markets import OFTEN
 
 TRADES_WITHIN_S: Final = 60.0
 """So long after its start a process has to have sent an order again."""
@@ -36,8 +36,8 @@ COMES_WITHIN_S: Final = 15.0
 """So long a moment is waited for; after that any moment will do."""
 REST_S: Final = 4.0
 """How long the run goes on once nobody trades any more, before it is ended."""
-OFTEN: Final = (
-    *markets.OFTEN,
+BUSY: Final = (
+    *OFTEN,
     "lookback_s=0",
     "threshold_pct=0.003",
     "stop_loss_pct=0.01",
@@ -45,6 +45,8 @@ OFTEN: Final = (
     "max_hold_s=2",
     "allocation.mode=full",
     "risk.position_pct=0.2",
+    "risk.max_rejects_in_row=20",
+    "risk.max_rejects_per_5_min=50",
     "journal.snapshot_s=2",
 )
 """With these nearly every rise is traded, in orders that take several levels of the book and are small beside the account; the
@@ -318,9 +320,20 @@ def end_sentinels(runs: Path) -> None:
     for note in runs.glob(f"accounts/*/{SENTINEL}"):
         pid = int(note.read_text().strip() or 0)
         words = Path(f"/proc/{pid}/cmdline")
-        if pid and words.exists() and str(note.parent).encode() in words.read_bytes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+        for way in (signal.SIGTERM, signal.SIGKILL):  # one that sweeps goes on until the venue has answered
+            ends_s = time.monotonic() + 5.0
+            while pid and time.monotonic() < ends_s and _is_of(words, note.parent):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, way)
+                time.sleep(0.1)
+
+
+def _is_of(words: Path, folder: Path) -> bool:
+    """Whether the process with this command line is about a folder (numbers of processes are used again)."""
+    try:
+        return str(folder).encode() in words.read_bytes()
+    except OSError:
+        return False
 
 
 def kill_over_and_over(run: KilledRun, kills: int, on_kill: Callable[[int, Moment], None] | None = None) -> Figures:
