@@ -25,7 +25,20 @@ from claire.services.assembly import Assembly, assemble
 from claire.services.summary import peak_rss_mb
 
 LOOKBACK_S, THRESHOLD_PCT, STOP_PCT, TARGET_PCT, HOLD_S = 60, 0.4, 0.5, 0.8, 900
+WIDE = (
+    "risk.cooldown_s=0",
+    "risk.stop_guard_exits=20",
+    "risk.max_entries_per_min=10",
+    "risk.max_entries_per_h=60",
+    "risk.max_entries_per_day=300",
+    "risk.max_orders_per_s=10",
+    "risk.max_orders_per_min=100",
+    "risk.max_orders_per_day=2000",
+)
+"""The controls of how often something is done, as wide as they can be: the loop beside it has none of them."""
+
 SETTINGS = (
+    *WIDE,
     f"lookback_s={LOOKBACK_S}",
     f"threshold_pct={THRESHOLD_PCT}",
     f"stop_loss_pct={STOP_PCT}",
@@ -53,6 +66,7 @@ class Ready:
 
 
 OFTEN = (
+    "risk.profile=unlimited",
     "lookback_s=5",
     "threshold_pct=0.005",
     "stop_loss_pct=0.005",
