@@ -402,3 +402,18 @@ def test_a_page_cut_short_under_the_reader_never_lets_a_send_through(folder):
 
 def test_the_page_is_one_block(folder):
     assert (folder / "latch").stat().st_size == BYTES == page.BYTES
+
+
+def test_the_file_kill_is_gone_before_the_page_says_armed(folder, monkeypatch):
+    """Whoever looks in between, as a sentinel does fifty times a second, never finds an armed page beside a file ``kill``."""
+    (folder / "kill").write_text("K")
+    seen = []
+    write = os.pwrite
+
+    def watched(descriptor: int, data: bytes, offset: int) -> int:
+        seen.append((decode(data).is_armed, (folder / "kill").exists()))
+        return write(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", watched)
+    assert arm(folder).is_armed
+    assert [there for is_armed, there in seen if is_armed] == [False]

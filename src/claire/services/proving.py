@@ -178,5 +178,5 @@ def _refuse(account: str, run: str, differences: list[str], working: list[int]) 
         raise SafetyRefusal(
             f"account {account} stays killed: the books of run {run} and the venue differ.{listed}\n"
             f"Orders that are open: claire sentinel --account {account} sweeps them. Amounts: look at the venue, then say what is"
-            " right with --adjust (Claire's own) or --external (not Claire's)"
+            " right with --adjust (Claire's own) or --external (not Claire's). A lock of before that is settled: --release SOURCE"
         )
