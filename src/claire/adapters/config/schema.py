@@ -261,12 +261,7 @@ class RiskSettings(Section):
         20, "Orders working or in flight at once.", unit="orders", ge=1, le=ceilings.MAX_OPEN_ORDERS, ceiling=True
     )
     max_symbol_orders: Count = _key(
-        5,
-        "The same of one symbol.",
-        unit="orders",
-        ge=1,
-        le=ceilings.MAX_SYMBOL_ORDERS,
-        ceiling=True,
+        5, "The same of one symbol.", unit="orders", ge=1, le=ceilings.MAX_SYMBOL_ORDERS, ceiling=True
     )
     max_daily_loss_pct: Number = _key(
         Decimal(3),
