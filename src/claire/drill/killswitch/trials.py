@@ -3,6 +3,7 @@
 import random
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,22 +80,33 @@ class Plan(Struct, frozen=True):
 
 
 def try_all(troubles: Sequence[Trouble], plan: Plan, tell: Callable[[], None]) -> list[Row]:
-    """Run all trials of some troubles; `tell` is called after each trial."""
+    """Run all trials of some troubles; `tell` is called after each trial. SIGTERM ends it like Ctrl-C, processes and all."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     rows = {trouble: Row(trouble) for trouble in troubles}
     groups = [[row for row in rows.values() if row.trouble.place is place] for place in Place]
     work = [(group, is_full) for is_full in (False, True) for group in groups if group]
+    stop = threading.Event()
     with ThreadPoolExecutor(plan.at_once) as pool:
-        for done in [pool.submit(_try_group, group, plan, is_full=is_full, tell=tell) for group, is_full in work]:
-            done.result()
+        try:
+            for done in [
+                pool.submit(_try_group, group, plan, stop, is_full=is_full, tell=tell) for group, is_full in work
+            ]:
+                done.result()
+        except BaseException:
+            stop.set()  # the trials that are on come to their end, and with them every process that was started
+            raise
     return list(rows.values())
 
 
-def _try_group(group: Sequence[Row], plan: Plan, *, is_full: bool, tell: Callable[[], None]) -> None:
+def _try_group(
+    group: Sequence[Row], plan: Plan, stop: threading.Event, *, is_full: bool, tell: Callable[[], None]
+) -> None:
     """Run the short or the full trials of troubles that share a stand; one that could not be tried to its end says so."""
     if not (plan.trials if is_full else plan.gate_trials):
         return
     left = list(group)
-    while left:  # a stand after another, where a trial left its stand as nothing can go on with
+    while left and not stop.is_set():  # a stand after another, where a trial left its stand as nothing can go on with
         with (
             tempfile.TemporaryDirectory(prefix="claire-drill-") as folder,
             standing(
@@ -108,7 +120,7 @@ def _try_group(group: Sequence[Row], plan: Plan, *, is_full: bool, tell: Callabl
             tried: list[Trial] = []
             try:
                 while left:
-                    _try_row(stand, left[0], plan, tried, is_full=is_full, tell=tell)
+                    _try_row(stand, left[0], plan, tried, stop, is_full=is_full, tell=tell)
                     left.pop(0)
             except ClaireError as error:
                 row = left.pop(0)
@@ -119,13 +131,22 @@ def _try_group(group: Sequence[Row], plan: Plan, *, is_full: bool, tell: Callabl
 
 
 def _try_row(
-    stand: Stand, row: Row, plan: Plan, tried: list[Trial], *, is_full: bool, tell: Callable[[], None]
+    stand: Stand,
+    row: Row,
+    plan: Plan,
+    tried: list[Trial],
+    stop: threading.Event,
+    *,
+    is_full: bool,
+    tell: Callable[[], None],
 ) -> None:
     began = time.monotonic()
     dice = random.Random(f"{plan.seed}:{row.trouble}:{is_full}")
     try:
         with around(row.trouble):
             for number in range(plan.trials if is_full else plan.gate_trials):
+                if stop.is_set():
+                    return
                 if is_full:
                     trial = _full(stand, row, FULL_TRIGGERS[number % len(FULL_TRIGGERS)], plan, dice)
                     row.full.append(trial)
