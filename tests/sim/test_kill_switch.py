@@ -1,6 +1,7 @@
 """`claire drill kill-switch`: a few trials of every trouble, judged by the venue; the evidence makes thousands."""
 
 import json
+import signal
 import subprocess
 
 import pytest
@@ -11,6 +12,7 @@ from claire.drill.killswitch.stand import Trigger
 from claire.drill.killswitch.trials import Row, Trial, judge
 from claire.drill.killswitch.trouble import MEANING, Trouble
 from tests.support.cli import Claire
+from tests.support.stopping import is_alive, until
 
 FULL, SHORT = 3, 6
 
@@ -86,18 +88,26 @@ def test_quantiles_are_measured_values_and_nothing_is_none():
     assert figures.spread([None, 2.0]) == {"p50": 2.0, "p99": 2.0, "p999": 2.0, "max": 2.0}
 
 
-def test_a_drill_leaves_no_process_behind(tmp_path):
-    before = ours()
-    code, _, said = Claire(tmp_path)(
-        "drill", "kill-switch", "--trials", "0", "--gate-trials", "1", "--fault", "sigstop"
-    )
-    assert code == 0, said
-    assert ours() == before
+def children(pid: int) -> list[int]:
+    """Processes that a process started, those that were not buried yet among them."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
+    rows = (line.split() for line in listed.splitlines()[1:])
+    return [int(child) for child, parent in rows if int(parent) == pid]
 
 
-def ours() -> list[str]:
-    """Processes of drills."""
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return sorted(
-        line for line in listed.splitlines() if "claire.drill.killswitch.trader" in line or "claire-drill" in line
-    )
+@pytest.mark.parametrize("number", [0, signal.SIGTERM, signal.SIGINT])
+def test_a_drill_that_ends_or_is_stopped_leaves_no_process_behind(tmp_path, number):
+    trials = ("--trials", "50") if number else ("--trials", "0", "--gate-trials", "2")
+    process = Claire(tmp_path).start("drill", "kill-switch", *trials, "--fault", "sigstop")
+    seen: dict[int, None] = {}
+
+    def has_two() -> bool:
+        seen.update(dict.fromkeys(children(process.pid)))
+        return len(seen) >= 2
+
+    until(has_two, "a venue and a trading process", 60)
+    if number:
+        process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (130 if number else 0), said
+    assert not [pid for pid in seen if is_alive(pid)]
