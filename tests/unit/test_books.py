@@ -306,3 +306,30 @@ def test_coins_that_a_late_sale_owes_can_be_given_back_in_parts_until_nothing_is
         made.why_not(Adjustment("ABC", Decimal("-0.1"), "ada", "more", T0, symbol=SYMBOL))
         == "only 0 ABC are held there"
     )
+
+
+def test_who_takes_over_a_position_has_the_whole_history_of_both():
+    entered, joined = Position(), Position()
+    for number, position in enumerate((entered, joined), 1):
+        position.apply(fill(BUY, 10_000 * number, 200 * number, fee=Decimal("0.1"), fee_value=Decimal("0.1")), ABC)
+        position.apply(fill(SELL, 10_100 * number, 50 * number, fee=Decimal("0.2"), fee_value=Decimal("0.2")), ABC)
+    whole = {name: getattr(entered, name) + getattr(joined, name) for name in SUMMED}
+    exit_ticks = joined.last_exit_ticks
+    entered.join(joined)
+    assert {name: getattr(entered, name) for name in SUMMED} == whole
+    assert all(whole.values())
+    assert entered.last_exit_ticks == exit_ticks
+
+
+SUMMED = (
+    *("base_units", "cost_units", "bought_lots", "bought_value", "sold_lots", "sold_value", "realised_units"),
+    "fee_units",
+)
+"""What of a position adds up."""
+
+
+def test_who_never_had_any_money_owes_what_a_purchase_costs():
+    made = books("0")
+    made.cash.clear()
+    made.apply(fill(BUY, 10_000, 150))
+    assert made.cash == {"USDT": units_of(-150)}
