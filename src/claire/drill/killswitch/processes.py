@@ -51,7 +51,7 @@ def call(method: str, url: str, headers: Mapping[str, str] | None = None, body: 
     """Ask over HTTP; return what the JSON says.
 
     Raises:
-        TrialError: the answer is no 200.
+        TrialError: there is no answer, or it is no 200.
     """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=10)
@@ -59,6 +59,10 @@ def call(method: str, url: str, headers: Mapping[str, str] | None = None, body: 
         connection.request(method, url.partition(parts.netloc)[2], body, dict(headers or {}))
         answer = connection.getresponse()
         told = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        raise TrialError(f"{method} {parts.netloc}{parts.path} was not answered: {error}") from error
+    try:
         if answer.status != 200:
             raise TrialError(
                 f"{method} {url} was answered with {answer.status}: {told[:200].decode('utf-8', 'replace')}"
