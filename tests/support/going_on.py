@@ -28,6 +28,7 @@ from claire.mexcsim.orders import Kind
 from claire.mexcsim.rules import NewOrder
 from claire.mexcsim.symbols import SymbolRule
 from claire.model.market import Side
+from claire.model.money import decimal_of
 from claire.services.keeping import RunResult
 from claire.services.mexc import Universe
 from claire.services.recovery import GoOn, header_of, settings_of
@@ -354,3 +355,37 @@ def story(tell: Callable[[World], Awaitable[None]], mode: str = "testnet", fee_a
 def plain(value: Any) -> Any:
     """A struct as plain values, for comparison."""
     return msgspec.to_builtins(value)
+
+
+def agree(world: World, life: Life) -> None:
+    """Hold the books against the venue's, where it is one outside; 5 ABC and half of the money are not Claire's."""
+    assert life.pipeline is not None
+    if world.mode != "testnet":
+        return
+    books = life.pipeline.stages.portfolio.state.books
+    owned = sum((decimal_of(position.base_units) for position in books.positions.values()), Decimal(0))
+    dust = sum((decimal_of(each.base_units) for each in books.dust.values()), Decimal(0))
+    theirs = {asset: decimal_of(balance.free + balance.locked) for asset, balance in world.account.balances.items()}
+    assert theirs["ABC"] == 5 + owned + dust
+    assert theirs["USDT"] == 1000 + decimal_of(books.cash["USDT"])
+
+
+async def with_position(world: World, **more: Any) -> None:
+    """Have a run that lost its power while it held a position."""
+    life = await world.traded(world.start(**more))
+    await world.rise(life)
+    await world.crash(life)
+
+
+async def finished(world: World, life: Life) -> RunResult:
+    """End a process; its books are the venue's, and its journal replays."""
+    result = await world.end(life)
+    agree(world, life)
+    replayed = world.replayed()
+    assert (replayed.identical, replayed.decision_digest) == (True, result.summary.decision_digest)
+    return result
+
+
+def segment(run_dir: Path) -> Path:
+    """The last segment of a run's journal."""
+    return max((run_dir / "journal").glob("*.jrn"))

@@ -48,9 +48,11 @@ BUSY: Final = (
     "risk.max_rejects_in_row=20",
     "risk.max_rejects_per_5_min=50",
     "journal.snapshot_s=2",
+    "sentinel.heart_s=60",
 )
 """With these nearly every rise is traded, in orders that take several levels of the book and are small beside the account; the
-state is saved so often that a restart begins at a snapshot as often as at the start."""
+state is saved so often that a restart begins at a snapshot as often as at the start. The next process may take its
+time: on a busy machine several of them take more than ten seconds to come up."""
 
 
 class Moment(StrEnum):

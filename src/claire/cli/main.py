@@ -460,6 +460,9 @@ def sentinel(
         bool, typer.Option("--keys-from-stdin", help="Read both keys from one line of standard input.")
     ] = False,
     port: Annotated[int, typer.Option("--port", metavar="N", help="Of its door on 127.0.0.1; 0: a free one.")] = 8011,
+    heart_s: Annotated[
+        float, typer.Option("--heart-s", metavar="S", min=1, max=60, help="As sentinel.heart_s of the run.")
+    ] = 10.0,
     recv_window_ms: Annotated[
         int, typer.Option("--recv-window-ms", metavar="MS", help="As mexc.recv_window_ms of the run.")
     ] = 2000,
@@ -476,6 +479,7 @@ def sentinel(
         secrets=secrets,
         keys_from_stdin=keys_from_stdin,
         port=port,
+        heart_s=heart_s,
         recv_window_ms=recv_window_ms,
         runs=runs,
         as_json=json,

@@ -28,6 +28,7 @@ def sentinel(
     secrets: Path | None,
     keys_from_stdin: bool,
     port: int,
+    heart_s: float,
     recv_window_ms: int,
     runs: Path | None,
     as_json: bool,
@@ -48,7 +49,7 @@ def sentinel(
     if not as_json:
         say(f"watching {place}; what happens is in {place / LOG}. Ctrl-C ends the watch, not the trading")
     out = cast(BinaryIO, os.fdopen(os.dup(sys.stdout.fileno()), "wb")) if as_json else None
-    asyncio.run(serve(place, sweeper, port=port, out=out))
+    asyncio.run(serve(place, sweeper, port=port, out=out, heart_s=heart_s))
     return 0
 
 

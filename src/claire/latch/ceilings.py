@@ -88,3 +88,6 @@ MAX_RECONCILE_FILLS_S: Final = 15
 
 MAX_RECONCILE_BALANCES_S: Final = 30
 """Longest time between two comparisons of balances, in seconds (control C24)."""
+
+MAX_HEART_S: Final = 60
+"""Longest silence of a trading process that is borne before its account is killed, in seconds (control C22)."""

@@ -17,6 +17,8 @@ from msgspec import Struct
 from claire.latch.page import PageLatch, read_page
 
 HEART: Final = "heart"
+HEART_S: Final = 10.0
+"""Without a heartbeat for so long the latch is closed."""
 BYTES: Final = 4096
 
 _MAGIC: Final = b"CLAIREH1"

@@ -29,11 +29,10 @@ from claire.model.errors import SafetyRefusal
 from claire.safety import heart
 from claire.safety.door import PORT, Door
 from claire.safety.folder import read_symbols
+from claire.safety.heart import HEART_S
 from claire.safety.sweep import AGAIN_S, Sweeper
 
 LOOK_S: Final = 0.02
-HEART_S: Final = 10.0
-"""Without a heartbeat for so long the latch is closed."""
 OBEY_S: Final = 0.5
 """How long the trading process may take to show that it has seen the latch closed."""
 DISK_S: Final = 0.5

@@ -15,6 +15,7 @@ from msgspec import Struct
 from claire.gateway.signer import Keys, to_child
 from claire.model.errors import ClaireError, SafetyRefusal
 from claire.safety.door import PORT
+from claire.safety.heart import HEART_S
 
 START_S: Final = 30.0
 """Longest time that it may take to come up."""
@@ -57,7 +58,13 @@ class Watched(Struct, frozen=True):
 
 @asynccontextmanager
 async def watched(
-    folder: Path, rest_url: str, keys: Keys, *, recv_window_ms: int = 2000, port: int = PORT
+    folder: Path,
+    rest_url: str,
+    keys: Keys,
+    *,
+    recv_window_ms: int = 2000,
+    port: int = PORT,
+    heart_s: float = HEART_S,
 ) -> AsyncIterator[Watched]:
     """Start ``claire sentinel`` for an account.
 
@@ -67,13 +74,26 @@ async def watched(
         keys: For cancels and queries; best a key of its own.
         recv_window_ms: As the run's.
         port: Of its door; 0: a free one.
+        heart_s: Longest silence of the trading process's heart.
 
     Raises:
         ClaireError: it did not come up.
     """
+    limits = ["--recv-window-ms", str(recv_window_ms), "--heart-s", f"{heart_s:g}"]
     words = ["sentinel", "--folder", str(folder.absolute()), "--rest-url", rest_url, "--keys-from-stdin", "--json"]
     process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "claire.cli.main", *words, "--port", str(port), "--recv-window-ms", str(recv_window_ms)],
+        [
+            sys.executable,
+            "-m",
+            "claire.cli.main",
+            *words,
+            "--port",
+            str(port),
+            "--recv-window-ms",
+            str(recv_window_ms),
+            "--heart-s",
+            f"{heart_s:g}",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # a Ctrl-C at the terminal is the run's

@@ -37,6 +37,8 @@ DAY_S: Final = 86_400
 LONGEST_S: Final = 30 * DAY_S
 """No decision holds longer."""
 LONGEST_TEXT: Final = 2_000
+IN_USE: Final = ("another process writes", "holds a journal already", "was written since it was read")
+"""What the chain says of itself while somebody else begins or writes it."""
 PATIENCE_S: Final = 5.0
 """How long to wait for another process that writes decisions."""
 
@@ -219,6 +221,6 @@ def _patiently(open_chain: Callable[[], JournalWriter]) -> JournalWriter:
         try:
             return open_chain()
         except JournalError as error:
-            if "another process writes" not in str(error) or time.monotonic() > until:
+            if not any(words in str(error) for words in IN_USE) or time.monotonic() > until:
                 raise
             time.sleep(0.05)

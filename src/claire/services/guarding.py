@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from claire.adapters.config.schema import MexcSettings
+from claire.adapters.config.schema import Settings
 from claire.gateway.gate import Verdict
 from claire.gateway.signer import Keys
 from claire.latch.page import PageLatch, read
@@ -97,14 +97,14 @@ class Guard:
 
 @asynccontextmanager
 async def guarded(
-    account: OpenAccount, symbols: Sequence[str], mexc: MexcSettings, keys: Keys | None, port: int | None
+    account: OpenAccount, symbols: Sequence[str], settings: Settings, keys: Keys | None, port: int | None
 ) -> AsyncIterator[Guard | None]:
     """Guard the account of a run.
 
     Args:
         account: The account.
         symbols: What the run trades.
-        mexc: Where its orders go.
+        settings: Where its orders go, and how long its heart may be silent.
         keys: For the sentinel's cancels and queries.
         port: Of the sentinel's door; 0: a free one; None: there is no sentinel, as in a drill.
 
@@ -119,7 +119,14 @@ async def guarded(
     if port is None or keys is None:
         yield Guard(folder, latch)
         return
-    async with watched(folder, mexc.rest_url, keys, recv_window_ms=mexc.recv_window_ms, port=port) as sentinel:
+    async with watched(
+        folder,
+        settings.mexc.rest_url,
+        keys,
+        recv_window_ms=settings.mexc.recv_window_ms,
+        port=port,
+        heart_s=settings.sentinel.heart_s,
+    ) as sentinel:
         heart = Heart(folder)
         try:
             yield Guard(folder, latch, heart, sentinel)

@@ -99,7 +99,7 @@ async def trade_live(
                 run_id=run_id,
                 goes_on=go_on is not None,
             ) as opened,
-            guarded(account, opened.market.info.symbols, settings.mexc, opened.keys, sentinel_port) as guard,
+            guarded(account, opened.market.info.symbols, settings, opened.keys, sentinel_port) as guard,
         ):
             if watching.on_open is not None:
                 watching.on_open(opened)

@@ -4,21 +4,17 @@ The reference in `docs/configuration.md`, the example file and the JSON schema a
 Unknown keys are errors everywhere. Values are checked here one by one; `checks` holds what concerns two of them.
 """
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from claire.adapters.config.values import Amount, Asset, Count, Number, Section, Step, Symbol, Text, as_list
+from claire.adapters.config.values import key as _key
 from claire.latch import ceilings
-from claire.model.money import DECIMALS
-
-PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
-"""How a number is written: no unit, no thousands separators."""
 
 
 class Mode(StrEnum):
@@ -90,68 +86,6 @@ class EntryType(StrEnum):
     MARKET = "market"
     IOC = "ioc"
     LIMIT = "limit"
-
-
-def _number(value: object) -> object:
-    """Let through what is plainly a number; a truth value is none, and neither is ``5 %``."""
-    if isinstance(value, str):
-        value = value.strip()
-        if PLAIN_NUMBER.fullmatch(value):
-            return Decimal(value)
-    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return Decimal(repr(value)) if isinstance(value, float) else value
-    raise PydanticCustomError("not_a_number", "not a number")
-
-
-def _whole_number(value: object) -> object:
-    number = _number(value)
-    if isinstance(number, Decimal):
-        if not number.is_finite() or number != number.to_integral_value():
-            raise PydanticCustomError("not_a_whole_number", "not a whole number")
-        return int(number)
-    return number
-
-
-def _text(value: object) -> object:
-    if isinstance(value, str):
-        return value.strip()
-    raise PydanticCustomError("not_text", "not text")
-
-
-def _list(value: object) -> object:
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
-
-
-def _short(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9]+([._/:-][A-Za-z0-9]+)*", value) or len(value) > 40:
-        raise PydanticCustomError("not_a_symbol", "not a symbol")
-    return value
-
-
-Number = Annotated[Decimal, BeforeValidator(_number), Field(decimal_places=DECIMALS)]
-Count = Annotated[int, BeforeValidator(_whole_number)]
-Text = Annotated[str, BeforeValidator(_text)]
-Symbol = Annotated[str, BeforeValidator(_text), AfterValidator(_short)]
-Asset = Annotated[str, BeforeValidator(_text), Field(pattern=r"^[A-Z0-9]{1,20}$")]
-Amount = Annotated[Number, Field(ge=0, le=10**15)]
-Step = Annotated[Number, Field(gt=0, le=10**9)]
-
-
-def _key(default: Any, meaning: str, *, unit: str = "", ceiling: bool = False, **bounds: Any) -> Any:
-    """Declare one key: default, meaning, unit, bounds; `ceiling` says that a bound is one of the latch's.
-
-    That is the upper bound of what may be too much, and the lower one (where there is no other of the latch's) of what may
-    be too little.
-    """
-    return Field(default, description=meaning, json_schema_extra={"unit": unit, "ceiling": ceiling}, **bounds)
-
-
-class Section(BaseModel):
-    """A table of the file. Unknown keys are errors; values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class AccountSettings(Section):
@@ -373,7 +307,7 @@ class RiskSettings(Section):
         le=ceilings.MAX_REJECTS_PER_5_MIN,
         ceiling=True,
     )
-    symbols: Annotated[tuple[Symbol, ...], BeforeValidator(_list)] = _key(
+    symbols: Annotated[tuple[Symbol, ...], BeforeValidator(as_list)] = _key(
         (), "What may be entered, of what the strategies trade. Default: all of it."
     )
     backtest_release: BacktestRelease = _key(
@@ -513,6 +447,19 @@ class MexcSettings(Section):
     )
 
 
+class SentinelSettings(Section):
+    """The process beside a run that cleans up when the run is killed, or dead."""
+
+    heart_s: Count = _key(
+        10,
+        "Silence of the trading process after which it is taken for dead, and the account is killed.",
+        unit="seconds",
+        ge=2,
+        le=ceilings.MAX_HEART_S,
+        ceiling=True,
+    )
+
+
 class SecretsSettings(Section):
     """Where secrets lie: the files `mexc_access_key` and `mexc_secret_key`."""
 
@@ -540,7 +487,7 @@ class StrategySettings(Section):
     kind: Annotated[Text, Field(min_length=1)] = _key(
         ..., "A built-in strategy, or a file of yours: `my_file.py` or `my_file.py:ClassName`."
     )
-    symbols: Annotated[tuple[Symbol, ...], BeforeValidator(_list)] = _key(
+    symbols: Annotated[tuple[Symbol, ...], BeforeValidator(as_list)] = _key(
         (), "What it trades. Default: every symbol of the market source."
     )
     params: Mapping[str, Any] = _key({}, "Every parameter of the strategy with its effective value.")
@@ -574,6 +521,7 @@ class Settings(BaseSettings):
     market: MarketSettings = MarketSettings()
     mexc: MexcSettings = MexcSettings()
     secrets: SecretsSettings = SecretsSettings()
+    sentinel: SentinelSettings = SentinelSettings()
     instruments: dict[Symbol, InstrumentSettings] = Field({}, description="Trading rules by symbol.")
     strategy: Annotated[tuple[StrategySettings, ...], Field(min_length=1)] = (DEFAULT_STRATEGY,)
 

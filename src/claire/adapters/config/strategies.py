@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from claire.adapters.config import keys
 from claire.adapters.config.layers import EACH, Fault, Layer, Path_, unknown
-from claire.adapters.config.schema import DEFAULT_STRATEGY, PLAIN_NUMBER, StrategySettings
+from claire.adapters.config.schema import DEFAULT_STRATEGY, StrategySettings
+from claire.adapters.config.values import PLAIN_NUMBER
 from claire.adapters.config.words import does_not_fit, shown
 from claire.model.errors import ClaireError, did_you_mean
 from claire.strategies import load

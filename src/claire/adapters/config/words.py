@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from claire.adapters.config import keys
-from claire.adapters.config.schema import PLAIN_NUMBER
+from claire.adapters.config.values import PLAIN_NUMBER
 from claire.model.money import plain_text
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|sec|m|min|h|d|days?)")
