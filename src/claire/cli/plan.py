@@ -72,7 +72,7 @@ NEAREST_MODE: dict[str, str] = {
 
 STOPPING: tuple[tuple[str, str, str, str, str], ...] = (
     ("", "entries", "open orders", "positions", "after a restart"),
-    ("Ctrl-C", "stop", "stay as they are*", "kept", "starts anew"),
+    ("Ctrl-C", "stop", "stay as they are*", "kept", "goes on: run --continue"),
     ("down (planned)", "stop", "cancelled", "kept", "starts anew"),
     ("kill", "stop within 1 s", "swept", "kept", "stays killed until rearm"),
     ("flatten (planned)", "stop", "cancelled", "sold", "stays killed until rearm"),
