@@ -18,6 +18,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,15 +38,19 @@ WANTED: Final = 0.9
 GATEWAY: Final = ("unit/test_gate.py", "unit/test_gateway.py", "unit/test_mexc_rest.py")
 RISK: Final = (
     *("unit/test_risk.py", "unit/test_controls.py", "unit/test_risk_states.py", "unit/test_orphans.py"),
-    *("unit/test_restart.py", "unit/test_operator_asks.py", "property/test_risk.py", "property/test_risk_machine.py"),
+    *("unit/test_restart.py", "unit/test_operator_asks.py", "unit/test_small_faults.py"),
+    *("property/test_risk.py", "property/test_risk_machine.py"),
 )
 LIFE: Final = (
     *("unit/test_order_life.py", "unit/test_execution.py", "property/test_order_life_properties.py"),
     *("property/test_late_reports.py", "property/test_execution_properties.py"),
 )
 BOOKS: Final = ("unit/test_books.py", "unit/test_portfolio.py", "property/test_books.py", "unit/test_paper_money.py")
-STORE: Final = ("unit/test_store_ledger.py", "property/test_store_money.py", "unit/test_store_resume.py")
-LATCH: Final = ("unit/test_latch.py", "unit/test_latch_page.py")
+STORE: Final = (
+    *("unit/test_store_ledger.py", "unit/test_small_faults.py", "property/test_store_money.py"),
+    "unit/test_store_resume.py",
+)
+LATCH: Final = ("unit/test_latch.py", "unit/test_small_faults.py", "unit/test_latch_page.py")
 CEILINGS: Final = ("unit/test_config.py", "unit/test_controls.py", "property/test_config_fuzz.py")
 
 SUITES: Final[tuple[tuple[str, Sequence[str]], ...]] = (
@@ -410,7 +415,11 @@ def try_all(mutants: Sequence[Mutant], workers: int, ends: float) -> dict[str, d
             copies.put(Copy(Path(folder) / str(number)))
         if left:
             _check_unharmed(copies)
-        list(pool.map(one, left))
+        try:
+            list(pool.map(one, left))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return done
 
 
@@ -459,6 +468,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long; the next run goes on")
     parser.add_argument("--list", action="store_true", help="only name them")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     mutants = sample(given.mutants, given.seed)
     if given.list:
         for mutant in mutants:
