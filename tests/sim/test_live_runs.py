@@ -36,7 +36,7 @@ async def test_live_data_with_paper_money_trades_and_replays_from_raw_frames(tmp
             run.stop()
         result = run.task.result()
     assert result.summary.decode_errors_total == 0
-    assert result.summary.decoded_messages_total > 10
+    assert result.summary.decoded_messages_total > 0
     assert result.summary.source.has_book
     again = replay(result.run_dir)
     assert again.identical, again.first_difference

@@ -88,10 +88,11 @@ def test_without_any_account_it_fails(tmp_path):
 
 def test_the_latch_is_closed_before_anything_else_is_imported(runs):
     program = (
-        "import sys; sys.argv = ['claire', 'kill', '--runs', sys.argv[1]]\n"
+        "import sys; sys.argv = ['claire', 'kill', '--runs', sys.argv[1]]; before = set(sys.modules)\n"
         "from claire.cli.kill import first\n"
         "first(sys.argv[2:])\n"
-        "heavy = {'typer', 'msgspec', 'pydantic', 'sqlalchemy', 'sqlite3', 'rich', 'asyncio', 'aiohttp'} & set(sys.modules)\n"
+        "heavy = {'typer', 'msgspec', 'pydantic', 'sqlalchemy', 'sqlite3', 'rich', 'asyncio', 'aiohttp'}\n"
+        "heavy &= set(sys.modules) - before\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program, str(runs)], check=True)

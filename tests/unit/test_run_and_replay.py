@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from claire.adapters.config import load
+from claire.adapters.journal.entries import encode
+from claire.adapters.journal.frames import FRAME, HASH_BYTES, HEAD
 from claire.adapters.journal.reader import JournalReader
 from claire.adapters.marketdata import SyntheticMarket, SynthSettings
 from claire.model.errors import JournalError, LedgerError, ReplayError, StrategyError
@@ -89,7 +91,8 @@ def test_segments_are_closed_and_compressed_and_still_replay(tmp_path):
 
 def test_a_run_cut_off_anywhere_replays_as_far_as_its_journal_reaches(paper, tmp_path):
     journal = (paper / "journal/000001.jrn").read_bytes()
-    header_end = 2500
+    first = encode(JournalReader(paper).header)
+    header_end = HEAD.size + FRAME.size + len(first) + HASH_BYTES
     reached = []
     for number, size in enumerate(range(header_end, len(journal), len(journal) // 60)):
         cut = tmp_path / f"cut{number}"

@@ -27,7 +27,7 @@ SETTLE_S: Final = (0.005, 0.02)
 """How long a trouble lasts before the kill of a short trial; drawn, so that no phase of anything is always the same."""
 WATCH_S: Final = 0.03
 """How long a short trial watches after T0 before the trouble is lifted."""
-REFUSES_S: Final = 10.0
+REFUSES_S: Final = 30.0
 PROVEN_S: Final = 90.0
 
 GATE_TRIGGERS: Final = (Trigger.PAGE, Trigger.FILE, Trigger.SIGNAL)
