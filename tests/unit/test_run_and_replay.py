@@ -92,7 +92,7 @@ def test_segments_are_closed_and_compressed_and_still_replay(tmp_path):
 def test_a_run_cut_off_anywhere_replays_as_far_as_its_journal_reaches(paper, tmp_path):
     journal = (paper / "journal/000001.jrn").read_bytes()
     first = encode(JournalReader(paper).header)
-    header_end = HEAD.size + FRAME.size + len(first) + HASH_BYTES
+    header_end = HEAD.size + FRAME.size + len(first) + HASH_BYTES + 1
     reached = []
     for number, size in enumerate(range(header_end, len(journal), len(journal) // 60)):
         cut = tmp_path / f"cut{number}"
