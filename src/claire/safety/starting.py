@@ -82,18 +82,7 @@ async def watched(
     limits = ["--recv-window-ms", str(recv_window_ms), "--heart-s", f"{heart_s:g}"]
     words = ["sentinel", "--folder", str(folder.absolute()), "--rest-url", rest_url, "--keys-from-stdin", "--json"]
     process = subprocess.Popen(  # noqa: S603 - our own program
-        [
-            sys.executable,
-            "-m",
-            "claire.cli.main",
-            *words,
-            "--port",
-            str(port),
-            "--recv-window-ms",
-            str(recv_window_ms),
-            "--heart-s",
-            f"{heart_s:g}",
-        ],
+        [sys.executable, "-m", "claire.cli.main", *words, "--port", str(port), *limits],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # a Ctrl-C at the terminal is the run's
