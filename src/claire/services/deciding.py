@@ -6,8 +6,9 @@ What the machine may not decide (correcting books, wider limits, arming again af
 decision allows one act: `use_decision` finds the newest one of its kind that still holds and was not used, and notes what for.
 """
 
+import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -37,8 +38,7 @@ DAY_S: Final = 86_400
 LONGEST_S: Final = 30 * DAY_S
 """No decision holds longer."""
 LONGEST_TEXT: Final = 2_000
-IN_USE: Final = ("another process writes", "holds a journal already", "was written since it was read")
-"""What the chain says of itself while somebody else begins or writes it."""
+LOCK: Final = "decisions.lock"
 PATIENCE_S: Final = 5.0
 """How long to wait for another process that writes decisions."""
 
@@ -194,10 +194,32 @@ def use_decision(account: Path, kind: str, purpose: str, *, now_ns: int | None =
 def _chain(account: Path, now_ns: int) -> Iterator[JournalWriter]:
     """Open an account's chain to append to it; at the end it is closed with an anchor, so that a missing tail shows."""
     folder = account / DECISIONS
-    journal = _patiently(lambda: _opened(folder, account.name, now_ns))
-    with journal:
+    with _alone(account), _opened(folder, account.name, now_ns) as journal:
         yield journal
         journal.finish("{}", "")
+
+
+@contextmanager
+def _alone(account: Path) -> Iterator[None]:
+    """Wait until nobody else begins or writes the chain.
+
+    Raises:
+        JournalError: somebody does for too long.
+    """
+    account.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + PATIENCE_S
+    with (account / LOCK).open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise JournalError(
+                        f"{account / DECISIONS}: another process writes decisions. Wait until it has ended, then try again."
+                    ) from None
+                time.sleep(0.02)
+        yield
 
 
 def _opened(folder: Path, account: str, now_ns: int) -> JournalWriter:
@@ -213,14 +235,3 @@ def _opened(folder: Path, account: str, now_ns: int) -> JournalWriter:
         created_at=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now_ns // 1_000_000_000)),
     )
     return JournalWriter(folder, header)
-
-
-def _patiently(open_chain: Callable[[], JournalWriter]) -> JournalWriter:
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return open_chain()
-        except JournalError as error:
-            if not any(words in str(error) for words in IN_USE) or time.monotonic() > until:
-                raise
-            time.sleep(0.05)
