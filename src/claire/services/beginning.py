@@ -35,6 +35,8 @@ class Begun(Struct):
     """How many times the run was gone on with, this one included."""
     resumed: Resumed | None = None
     """To be journalled before anything else comes, where the run is gone on with."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was read back: an end that was cut off, a snapshot that could not be used."""
 
 
 class Saved(Struct):

@@ -180,6 +180,10 @@ class LiveRun:
     def note(self, text: str) -> None:
         """Journal and show what a person may want to know; it asks for nothing."""
         self._journal.note("reconciliation", text)
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        """Show what a person may want to know, where somebody looks on."""
         if self._on_alert is not None:
             self._on_alert(FeedAlert(AlertKind.ACCOUNT, "", text, stops_entries=False, ts_recv_ns=self.now_ns()))
 
@@ -246,6 +250,8 @@ async def run_live(
             begun = stack.enter_context(opening)
             kept, pipeline = begun.kept, begun.assembly.pipeline
             run = LiveRun(pipeline, kept, now_ns=now_ns, on_alert=on_alert, step=machine.step)
+            for text in begun.notes:
+                run.say(text)
             if begun.resumed is not None and outside is None:
                 run.resume(begun)
             reconciliation = None if outside is None else await connect(stack, outside, begun, run, go_on)

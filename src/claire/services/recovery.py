@@ -308,6 +308,7 @@ def continued(
                 operator=go_on.operator,
                 reason=go_on.reason,
             ),
+            notes=tuple(again.back.notes),
         )
 
 
